@@ -1,0 +1,105 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// entry is a code of the catalogue: its status and its sentence in each language.
+type entry struct {
+	status int
+	en, es string
+}
+
+func known(code string) bool { return catalogue[code].status != 0 }
+
+// Known reports whether code stands in the catalogue.
+func Known(code string) bool { return known(code) }
+
+// sentence renders the entry; {name} stands for a parameter.
+func (e entry) sentence(locale string, params map[string]any) string {
+	text := e.en
+	if strings.HasPrefix(strings.ToLower(locale), "es") {
+		text = e.es
+	}
+	for name, value := range params {
+		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
+	}
+	return text
+}
+
+// Sentence is what a person is told of err where no Table renders it, as on the command line.
+func Sentence(err error, locale string) string {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	text := catalogue[e.Code].sentence(locale, e.Params)
+	for i, f := range e.Fields {
+		text += []string{": ", "; "}[min(i, 1)] + f.Field + " " + strings.Join(f.Constraints, ", ")
+	}
+	return text
+}
+
+// catalogue is every error a client can meet. Codes are stable; sentences may improve.
+var catalogue = map[string]entry{
+	"BAD_REQUEST":              {http.StatusBadRequest, "The request could not be read.", "No se pudo leer la petición."},
+	"VALIDATION":               {http.StatusBadRequest, "Request validation failed", "La petición contiene datos no válidos"},
+	"BODY_TOO_LARGE":           {http.StatusRequestEntityTooLarge, "The request is too large.", "La petición es demasiado grande."},
+	"BODY_TIMEOUT":             {http.StatusRequestTimeout, "The request took too long to arrive.", "La petición tardó demasiado en llegar."},
+	"UNSUPPORTED_MEDIA_TYPE":   {http.StatusUnsupportedMediaType, "Send JSON.", "Envíe JSON."},
+	"NOT_ACCEPTABLE":           {http.StatusNotAcceptable, "Only JSON can be answered.", "Solo se puede responder con JSON."},
+	"UNKNOWN_OPERATION":        {http.StatusNotFound, "There is no such operation.", "No existe esa operación."},
+	"ROUTE_NOT_FOUND":          {http.StatusNotFound, "There is nothing at this address.", "No hay nada en esta dirección."},
+	"METHOD_NOT_ALLOWED":       {http.StatusMethodNotAllowed, "This address does not take that method.", "Esta dirección no admite ese método."},
+	"CANCELLED":                {http.StatusServiceUnavailable, "The request was cancelled.", "La petición fue cancelada."},
+	"INTERNAL":                 {http.StatusInternalServerError, "Internal error.", "Error interno."},
+	"OVERLOADED":               {http.StatusServiceUnavailable, "The server is busy. Try again in a moment.", "El servidor está ocupado. Inténtelo de nuevo en un momento."},
+	"SHUTTING_DOWN":            {http.StatusServiceUnavailable, "The server is restarting. Try again in a moment.", "El servidor se está reiniciando. Inténtelo de nuevo en un momento."},
+	"STORAGE_FULL":             {http.StatusInsufficientStorage, "The server's disk is full: nothing can be saved until its administrator frees space.", "El disco del servidor está lleno: no se puede guardar nada hasta que su administrador libere espacio."},
+	"STORAGE_FAILED":           {http.StatusServiceUnavailable, "The server cannot write to its disk at the moment. Nothing was saved.", "El servidor no puede escribir en su disco en este momento. No se guardó nada."},
+	"CONSTRAINT":               {http.StatusConflict, "This is in conflict with something that exists already.", "Esto está en conflicto con algo que ya existe."},
+	"RATE_LIMIT_EXCEEDED":      {http.StatusTooManyRequests, "Too many requests. Try again in {seconds} s.", "Demasiadas peticiones. Inténtelo de nuevo en {seconds} s."},
+	"UNAUTHORIZED":             {http.StatusUnauthorized, "Sign in first.", "Inicie sesión primero."},
+	"INVALID_TOKEN":            {http.StatusUnauthorized, "The access token is not valid. Sign in again.", "El token de acceso no es válido. Inicie sesión de nuevo."},
+	"TOKEN_EXPIRED":            {http.StatusUnauthorized, "The access token has expired.", "El token de acceso ha caducado."},
+	"INVALID_CREDENTIALS":      {http.StatusUnauthorized, "Wrong name or password.", "Nombre o contraseña incorrectos."},
+	"ACCOUNT_LOCKED":           {http.StatusTooManyRequests, "Too many wrong passwords. Try again in {minutes} min.", "Demasiadas contraseñas incorrectas. Inténtelo de nuevo en {minutes} min."},
+	"USER_BANNED":              {http.StatusForbidden, "This account is banned.", "Esta cuenta está suspendida."},
+	"USER_DEACTIVATED":         {http.StatusForbidden, "This account is deactivated.", "Esta cuenta está desactivada."},
+	"INSUFFICIENT_PERMISSIONS": {http.StatusForbidden, "You may not do this.", "No tiene permiso para hacer esto."},
+	"WRONG_PASSWORD":           {http.StatusBadRequest, "The current password is wrong.", "La contraseña actual es incorrecta."},
+	"WEAK_PASSWORD":            {http.StatusBadRequest, "The password is too weak: {why}.", "La contraseña es demasiado débil: {why}."},
+	"SAME_PASSWORD":            {http.StatusBadRequest, "The new password is the old one.", "La contraseña nueva es igual a la anterior."},
+	"REGISTRATION_CLOSED":      {http.StatusForbidden, "This server does not take new accounts.", "Este servidor no admite cuentas nuevas."},
+	"INVITE_REQUIRED":          {http.StatusForbidden, "You need an invite to register here.", "Necesita una invitación para registrarse aquí."},
+	"INVITE_INVALID":           {http.StatusForbidden, "This invite is not valid, has expired, or has been used.", "Esta invitación no es válida, ha caducado o ya se ha usado."},
+	"INVITE_NOT_FOUND":         {http.StatusNotFound, "There is no such invite.", "No existe esa invitación."},
+	"SETUP_INVALID":            {http.StatusForbidden, "This setup link is not valid, has expired, or has been used. Make another with: quckchat setup-link", "Este enlace de instalación no es válido, ha caducado o ya se ha usado. Cree otro con: quckchat setup-link"},
+	"SETUP_INSECURE":           {http.StatusForbidden, "Setup over plain HTTP is refused from public addresses: use HTTPS, a tunnel to localhost, or: quckchat user add --admin", "La instalación por HTTP sin cifrar se rechaza desde direcciones públicas: use HTTPS, un túnel a localhost, o: quckchat user add --admin"},
+	"PHONE_TAKEN":              {http.StatusConflict, "This phone number is already registered.", "Este número de teléfono ya está registrado."},
+	"USERNAME_TAKEN":           {http.StatusConflict, "This username is taken.", "Este nombre de usuario ya está en uso."},
+	"EMAIL_TAKEN":              {http.StatusConflict, "This e-mail address is already registered.", "Esta dirección de correo ya está registrada."},
+	"USER_NOT_FOUND":           {http.StatusNotFound, "User not found.", "Usuario no encontrado."},
+	"SESSION_NOT_FOUND":        {http.StatusNotFound, "Session not found.", "Sesión no encontrada."},
+	"CONVERSATION_NOT_FOUND":   {http.StatusNotFound, "Conversation not found.", "Conversación no encontrada."},
+	"MESSAGE_NOT_FOUND":        {http.StatusNotFound, "Message not found.", "Mensaje no encontrado."},
+	"SELF_CONVERSATION":        {http.StatusBadRequest, "You cannot start a conversation with yourself.", "No puede iniciar una conversación consigo mismo."},
+	"BLOCKED":                  {http.StatusForbidden, "You cannot write to this person.", "No puede escribir a esta persona."},
+	"CONVERSATION_LOCKED":      {http.StatusForbidden, "This conversation is locked.", "Esta conversación está bloqueada."},
+	"NOT_ADMIN":                {http.StatusForbidden, "Only an admin of this group may do this.", "Solo un administrador de este grupo puede hacer esto."},
+	"NOT_GROUP":                {http.StatusForbidden, "This is only possible in a group.", "Esto solo es posible en un grupo."},
+	"GROUP_FULL":               {http.StatusBadRequest, "A group has at most {max} people.", "Un grupo tiene como máximo {max} personas."},
+	"ADMINS_FULL":              {http.StatusBadRequest, "A group has at most {max} admins.", "Un grupo tiene como máximo {max} administradores."},
+	"MESSAGE_EMPTY":            {http.StatusBadRequest, "The message is empty.", "El mensaje está vacío."},
+	"MESSAGE_TOO_LONG":         {http.StatusBadRequest, "A message has at most {max} characters.", "Un mensaje tiene como máximo {max} caracteres."},
+	"MESSAGE_NOT_EDITABLE":     {http.StatusForbidden, "This message can no longer be edited.", "Este mensaje ya no se puede editar."},
+	"MESSAGE_NOT_DELETABLE":    {http.StatusForbidden, "Only its sender may delete this message.", "Solo su remitente puede eliminar este mensaje."},
+	"CLIENT_ID_REUSED":         {http.StatusConflict, "This clientId was used for another message.", "Este clientId se usó para otro mensaje."},
+	"ATTACHMENTS_UNSUPPORTED":  {http.StatusBadRequest, "This server cannot take attachments.", "Este servidor no admite archivos adjuntos."},
+	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},
+	"TICKET_INVALID":           {http.StatusUnauthorized, "This ticket is not valid or has been used.", "Este tique no es válido o ya se ha usado."},
+	"TOO_MANY_SOCKETS":         {http.StatusTooManyRequests, "You have too many open connections.", "Tiene demasiadas conexiones abiertas."},
+}

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Row is one operation in the table.
+type Row struct {
+	Method, Path string // of REST, below the prefix; empty for a row that only sockets call
+	Verb         string // of the socket; empty for a row that only REST calls
+	Role         Role
+	Tier         Tier
+	Status       int               // of success over REST: 201 for POST and 200 for others, unless OK said otherwise
+	Summary      string            // one sentence for the reference
+	Aliases      map[string]string // old spelling of a payload field -> its name
+
+	mount func(t *Table, row *Row)
+	bind  func(t *Table, row *Row) call
+}
+
+// call runs an operation with a socket payload.
+type call func(ctx context.Context, by Caller, payload []byte) (any, error)
+
+// Option changes a row.
+type Option func(*Row)
+
+// OK makes a POST answer 200, as the contract says of some.
+func OK(r *Row) { r.Status = http.StatusOK }
+
+// Alias accepts an old spelling of a field of the body or payload. The proper name wins when both are sent.
+func Alias(old, name string) Option {
+	return func(r *Row) {
+		if r.Aliases == nil {
+			r.Aliases = map[string]string{}
+		}
+		r.Aliases[old] = name
+	}
+}
+
+// Doc sets the sentence of the reference.
+func Doc(sentence string) Option { return func(r *Row) { r.Summary = sentence } }
+
+// Statuser is an output that chooses its own HTTP status.
+type Statuser interface{ StatusCode() int }
+
+// output is what huma sends.
+type output[O any] struct {
+	Status int
+	Body   O
+}
+
+// Op makes the row of an operation. The route is "METHOD /path/{param}", or "" for a socket-only row; the verb is
+// "noun:verb", or "" for a REST-only row. fn validates what schemas cannot, authorises by the caller inside its own
+// transaction, and returns an Error for everything a client can cause.
+func Op[I, O any](route, verb string, role Role, tier Tier, fn func(ctx context.Context, by Caller, in *I) (O, error), options ...Option) Row {
+	row := Row{Verb: verb, Role: role, Tier: tier}
+	if route != "" {
+		var ok bool
+		if row.Method, row.Path, ok = strings.Cut(route, " "); !ok {
+			panic("api: route without a method: " + route)
+		}
+	}
+	row.Status = http.StatusOK
+	if row.Method == http.MethodPost {
+		row.Status = http.StatusCreated
+	}
+	for _, o := range options {
+		o(&row)
+	}
+	row.mount = func(t *Table, row *Row) {
+		huma.Register(t.huma, t.operation(row), func(ctx context.Context, in *I) (*output[O], error) {
+			out, err := fn(ctx, callerOf(ctx), in)
+			if err != nil {
+				return nil, t.wire(ctx, err)
+			}
+			status := row.Status
+			if s, ok := any(out).(Statuser); ok {
+				status = s.StatusCode()
+			}
+			return &output[O]{Status: status, Body: out}, nil
+		})
+	}
+	row.bind = func(t *Table, row *Row) call {
+		b := newBinder[I](t, row)
+		return func(ctx context.Context, by Caller, payload []byte) (any, error) {
+			in := new(I)
+			if err := b.fill(in, payload); err != nil {
+				return nil, err
+			}
+			return fn(ctx, by, in)
+		}
+	}
+	return row
+}
+
+// Name is how the row is called in logs, metrics and tests: its verb, or its route.
+func (r *Row) Name() string {
+	if r.Verb != "" {
+		return r.Verb
+	}
+	return r.Method + " " + r.Path
+}
+
+// check refuses a row that says too little to be served safely.
+func (r *Row) check() error {
+	switch {
+	case r.Path == "" && r.Verb == "":
+		return fmt.Errorf("a row has neither route nor verb")
+	case r.Role < RolePublic || r.Role > RoleSuperAdmin:
+		return fmt.Errorf("row %s has no role", r.Name())
+	case r.Tier.Name == "":
+		return fmt.Errorf("row %s has no rate-limit tier", r.Name())
+	}
+	return nil
+}

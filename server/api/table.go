@@ -1,0 +1,280 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+)
+
+// Table is every operation of the server.
+type Table struct {
+	config Config
+	rows   []Row
+	verbs  map[string]*verb
+	huma   huma.API
+}
+
+type verb struct {
+	row  *Row
+	call call
+}
+
+// NewTable checks the rows and mounts those with a route on r, below the prefix. It fails on a row without role or
+// tier and on a verb or route that is there twice.
+func NewTable(config Config, r chi.Router, rows []Row) (*Table, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	t := &Table{config: config, rows: rows, verbs: map[string]*verb{}}
+	hc := huma.DefaultConfig("QuckChat", config.Version)
+	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = config.Prefix+"/openapi", "", "", nil
+	hc.AllowAdditionalPropertiesByDefault = true
+	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
+	huma.NewErrorWithContext = func(c huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		var ctx context.Context = context.Background()
+		if c != nil {
+			ctx = c.Context()
+		}
+		return t.humaError(ctx, status, msg, errs)
+	}
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return t.humaError(context.Background(), status, msg, errs)
+	}
+	t.huma = humachi.New(r, hc)
+	routes := map[string]bool{}
+	for i := range rows {
+		row := &rows[i]
+		if err := row.check(); err != nil {
+			return nil, fmt.Errorf("table: %w", err)
+		}
+		if row.Path != "" {
+			route := row.Method + " " + row.Path
+			if routes[route] {
+				return nil, fmt.Errorf("table: route %s is there twice", route)
+			}
+			routes[route] = true
+			row.mount(t, row)
+		}
+		if row.Verb != "" {
+			if t.verbs[row.Verb] != nil {
+				return nil, fmt.Errorf("table: verb %s is there twice", row.Verb)
+			}
+			t.verbs[row.Verb] = &verb{row: row, call: row.bind(t, row)}
+		}
+	}
+	return t, nil
+}
+
+// Rows returns the rows of the table.
+func (t *Table) Rows() []Row { return t.rows }
+
+// Call runs the operation behind a socket verb. The error, when there is one, is ready to be sent.
+func (t *Table) Call(ctx context.Context, by Caller, name string, payload []byte) (any, *Error) {
+	v := t.verbs[name]
+	if v == nil {
+		return nil, t.render(by.Locale, E("UNKNOWN_OPERATION"))
+	}
+	if err := t.admit(v.row, by); err != nil {
+		return nil, t.render(by.Locale, err)
+	}
+	out, err := v.call(ctx, by, payload)
+	if err != nil {
+		return nil, t.render(by.Locale, t.public(v.row.Name(), err))
+	}
+	return out, nil
+}
+
+// admit checks role and rate.
+func (t *Table) admit(row *Row, by Caller) error {
+	if row.Role > RolePublic && !by.SignedIn() && by.Local == "" {
+		return E("UNAUTHORIZED")
+	}
+	if row.Role > RoleUser && by.Role < row.Role {
+		return E("INSUFFICIENT_PERMISSIONS")
+	}
+	if t.config.Limit == nil || row.Tier.Limit == 0 {
+		return nil
+	}
+	if u, ok := t.config.Limit.Allow(row.Tier, by); !ok {
+		return limited(u)
+	}
+	return nil
+}
+
+func limited(u Usage) *Error {
+	e := E("RATE_LIMIT_EXCEEDED", "seconds", retrySeconds(u.Reset))
+	e.usage = &u
+	return e
+}
+
+func retrySeconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) Caller {
+	by, _ := ctx.Value(callerKey{}).(Caller)
+	return by
+}
+
+// operation describes a row to huma and puts its guards in front of it.
+func (t *Table) operation(row *Row) huma.Operation {
+	tag := strings.Split(strings.TrimPrefix(row.Path, "/"), "/")[0]
+	op := huma.Operation{
+		Method: row.Method, Path: t.config.Prefix + row.Path, DefaultStatus: row.Status, Summary: row.Summary,
+		OperationID: operationID(row), MaxBodyBytes: t.config.MaxBody, BodyReadTimeout: 30 * time.Second,
+		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) { t.guard(row, c, next) }},
+		Tags:        []string{tag},
+	}
+	if row.Verb != "" {
+		op.Description = "Socket verb: `" + row.Verb + "`."
+	}
+	if row.Role > RolePublic {
+		op.Security = []map[string][]string{{"bearer": {}}}
+	}
+	return op
+}
+
+func operationID(row *Row) string {
+	return strings.ToLower(row.Method) + strings.NewReplacer("/", "-", "{", "", "}", "").Replace(row.Path)
+}
+
+// guard authenticates, admits, and folds old spellings, before huma binds anything.
+func (t *Table) guard(row *Row, c huma.Context, next func(huma.Context)) {
+	r, _ := humachi.Unwrap(c)
+	by := t.config.Describe(r)
+	fail := func(err error) {
+		e := t.wire(context.WithValue(c.Context(), callerKey{}, by), err)
+		for k, vs := range e.headers() {
+			c.SetHeader(k, vs[0])
+		}
+		c.SetHeader("Content-Type", "application/json")
+		c.SetStatus(e.status)
+		_ = json.NewEncoder(c.BodyWriter()).Encode(e)
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		if err := t.config.Authenticate.Authenticate(c.Context(), token, &by); err != nil && row.Role > RolePublic {
+			fail(err)
+			return
+		}
+	}
+	if row.Role > RolePublic && !by.SignedIn() && by.Local == "" {
+		fail(E("UNAUTHORIZED"))
+		return
+	}
+	if row.Role > RoleUser && by.Role < row.Role {
+		fail(E("INSUFFICIENT_PERMISSIONS"))
+		return
+	}
+	if t.config.Limit != nil && row.Tier.Limit > 0 {
+		u, ok := t.config.Limit.Allow(row.Tier, by)
+		c.SetHeader("X-RateLimit-Limit", strconv.Itoa(u.Limit))
+		c.SetHeader("X-RateLimit-Remaining", strconv.Itoa(u.Remaining))
+		c.SetHeader("X-RateLimit-Reset", strconv.Itoa(retrySeconds(u.Reset)))
+		if !ok {
+			fail(limited(u))
+			return
+		}
+	}
+	c = huma.WithValue(c, callerKey{}, by)
+	if len(row.Aliases) > 0 {
+		body, err := io.ReadAll(io.LimitReader(c.BodyReader(), t.config.MaxBody+1))
+		if err != nil {
+			fail(E("BAD_REQUEST"))
+			return
+		}
+		c = &foldedContext{humaContext: c, body: bytes.NewReader(foldJSON(body, row.Aliases))}
+	}
+	next(c)
+}
+
+// foldedContext is a request whose body has been rewritten.
+type foldedContext struct {
+	humaContext
+	body io.Reader
+}
+
+// humaContext is huma.Context under a name that leaves its method Context free when embedded.
+type humaContext = huma.Context
+
+func (c *foldedContext) BodyReader() io.Reader { return c.body }
+func (c *foldedContext) Unwrap() huma.Context  { return c.humaContext }
+
+// foldJSON renames old spellings at the top of a JSON object; what is not an object is left for validation to refuse.
+func foldJSON(raw []byte, aliases map[string]string) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil {
+		return raw
+	}
+	if !fold(fields, aliases) {
+		return raw
+	}
+	out, err := json.Marshal(fields)
+	if err != nil {
+		return raw
+	}
+	return out
+}
+
+func fold[V any](fields map[string]V, aliases map[string]string) (changed bool) {
+	for old, name := range aliases {
+		if v, ok := fields[old]; ok {
+			if _, taken := fields[name]; !taken {
+				fields[name] = v
+				changed = true
+			}
+		}
+	}
+	return changed
+}
+
+// public turns whatever an operation returned into an Error; what a client did not cause is logged, once, here.
+func (t *Table) public(name string, err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var coded interface{ Code() string }
+	if errors.As(err, &coded) && known(coded.Code()) {
+		if code := coded.Code(); code != "OVERLOADED" && code != "SHUTTING_DOWN" {
+			t.config.Log.Error("operation failed", "operation", name, "code", code, "error", err)
+		}
+		return E(coded.Code())
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return E("CANCELLED")
+	}
+	t.config.Log.Error("operation failed", "operation", name, "error", err)
+	return E("INTERNAL")
+}
+
+// NotFound answers requests that match no route, in the contract's form.
+func (t *Table) NotFound(w http.ResponseWriter, r *http.Request) { t.Fail(w, r, E("ROUTE_NOT_FOUND")) }
+
+// MethodNotAllowed answers requests whose path is known and whose method is not.
+func (t *Table) MethodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	t.Fail(w, r, E("METHOD_NOT_ALLOWED"))
+}
+
+// Fail writes err in the contract's form, for handlers outside the table.
+func (t *Table) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	ctx := context.WithValue(r.Context(), callerKey{}, t.config.Describe(r))
+	e := t.wire(context.WithValue(ctx, pathKey{}, r.URL.Path), err)
+	for k, vs := range e.headers() {
+		w.Header().Set(k, vs[0])
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.status)
+	_ = json.NewEncoder(w).Encode(e)
+}

@@ -1,0 +1,61 @@
+package storage
+
+import (
+	"database/sql"
+	"os"
+	"time"
+)
+
+const (
+	checkpointEvery = 250 * time.Millisecond
+	checkpointBytes = 4 << 20  // copy the log back when it is longer than this
+	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
+)
+
+// checkpoint copies the write-ahead log into the database from a connection of its own, so that no write waits for
+// it. PASSIVE alone lets the log grow without end under steady load; then the writer starts it anew between batches.
+func (db *DB) checkpoint() {
+	pool, err := sql.Open("sqlite", db.dsn("rw"))
+	if err != nil {
+		db.opts.Log.Error("open checkpointer", "error", err)
+		return
+	}
+	defer pool.Close()
+	pool.SetMaxOpenConns(1)
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-db.closing:
+			return
+		case <-tick.C:
+		}
+		if !db.wrote.Swap(false) {
+			continue
+		}
+		info, err := os.Stat(db.opts.Path + "-wal")
+		if err != nil || info.Size() < checkpointBytes {
+			continue
+		}
+		var busy, frames, copied int64
+		if err := pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &copied); err != nil {
+			db.opts.Log.Warn("checkpoint", "error", mapError(err))
+			continue
+		}
+		db.stats.checkpoints.Add(1)
+		if frames*4096 > restartBytes {
+			db.walLong.Store(true)
+		}
+	}
+}
+
+// restartWAL runs on the writer between two batches: it waits briefly for readers of the old log, never for long.
+func (db *DB) restartWAL(w *writer) {
+	var busy, frames, copied int64
+	_ = w.run("PRAGMA busy_timeout(20)")
+	err := w.raw.QueryRowContext(bg, "PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &frames, &copied)
+	_ = w.run("PRAGMA busy_timeout(5000)")
+	if err != nil {
+		db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))
+	}
+}

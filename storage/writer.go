@@ -1,0 +1,226 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// Tx is a write in progress, valid inside the function given to Write.
+type Tx struct {
+	*conn
+	// Now is the time of this write in UTC, cut to milliseconds: the one clock for everything it stores.
+	Now      time.Time
+	onCommit []func()
+}
+
+// Millis is Now in unix milliseconds, the form of every time in a table.
+func (tx *Tx) Millis() int64 { return tx.Now.UnixMilli() }
+
+// Exec runs an INSERT, UPDATE or DELETE with its parameters.
+func (tx *Tx) Exec(text string, args ...any) (sql.Result, error) { return tx.exec(text, args...) }
+
+// OnCommit has fn called by the writer once this write is on disk, in commit order, before the caller of Write is
+// answered. fn only touches memory and does not block.
+func (tx *Tx) OnCommit(fn func()) { tx.onCommit = append(tx.onCommit, fn) }
+
+// request is one closure on its way through the writer.
+type request struct {
+	ctx  context.Context
+	name string
+	fn   func(tx *Tx) error
+	tx   Tx
+	err  error
+	done chan struct{}
+}
+
+// slowWrite is how long a closure may hold the writer before it is named in the log.
+const slowWrite = 50 * time.Millisecond
+
+// Write runs fn in the next group commit and returns after it is on disk, with the error of fn or of the commit. The
+// name says what it is in the log when it is slow or panics. Errors: what fn returns, ErrOverloaded, ErrClosed,
+// ErrFull, ErrFailed, or the error of ctx when it ended before the write was begun.
+func (db *DB) Write(ctx context.Context, name string, fn func(tx *Tx) error) error {
+	r := &request{ctx: ctx, name: name, fn: fn, done: make(chan struct{})}
+	select {
+	case <-db.closing:
+		return ErrClosed
+	default:
+	}
+	select {
+	case db.queue <- r:
+	default:
+		return ErrOverloaded
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-db.done:
+		select { // the writer may have answered just before it ended
+		case <-r.done:
+			return r.err
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// write is the writer goroutine.
+func (db *DB) write(w *writer) {
+	defer close(db.done)
+	defer func() {
+		_, _ = w.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		_ = w.Close()
+	}()
+	batch := make([]*request, 0, batchMax)
+	for {
+		var first *request
+		select {
+		case first = <-db.queue:
+		default:
+			select {
+			case first = <-db.queue:
+			case <-db.closing:
+				if len(db.queue) == 0 {
+					return
+				}
+				continue
+			}
+		}
+		batch = append(batch[:0], first)
+	fill:
+		for len(batch) < batchMax {
+			select {
+			case r := <-db.queue:
+				batch = append(batch, r)
+			default:
+				break fill
+			}
+		}
+		w = db.commit(w, batch)
+		if db.walLong.CompareAndSwap(true, false) {
+			db.restartWAL(w)
+		}
+	}
+}
+
+// commit runs a batch, together when it can, one by one when the transaction died under one of them, and answers.
+// It returns the connection to go on with.
+func (db *DB) commit(w *writer, batch []*request) *writer {
+	failed := db.attempt(w, batch)
+	if failed != nil && len(batch) > 1 && !needsReopen(failed) {
+		// The whole transaction is gone: nobody's write may be lost to, or blamed for, somebody else's.
+		for _, r := range batch {
+			if err := db.attempt(w, []*request{r}); err != nil && needsReopen(err) {
+				failed = err
+				w = db.reopen(w)
+			}
+		}
+	} else if failed != nil && needsReopen(failed) {
+		w = db.reopen(w)
+	}
+	committed := false
+	for _, r := range batch {
+		if r.err == nil {
+			committed = true
+			db.stats.writes.Add(1)
+			for _, fn := range r.tx.onCommit {
+				fn()
+			}
+		} else {
+			db.stats.failures.Add(1)
+		}
+	}
+	if committed {
+		db.wrote.Store(true)
+		if db.opts.AfterBatch != nil {
+			db.opts.AfterBatch()
+		}
+	}
+	for _, r := range batch {
+		close(r.done)
+	}
+	return w
+}
+
+// attempt runs the batch in one transaction and sets the error of each request. It returns nil when the transaction
+// was committed, whatever became of single requests; otherwise every request of the batch carries an error.
+func (db *DB) attempt(w *writer, batch []*request) error {
+	fail := func(err error) error {
+		_ = w.run("ROLLBACK") // may be gone already
+		err = mapError(err)
+		for _, r := range batch {
+			r.err = err
+		}
+		return err
+	}
+	if err := w.run("BEGIN IMMEDIATE"); err != nil {
+		return fail(err)
+	}
+	now := db.opts.Now().UTC().Truncate(time.Millisecond)
+	for _, r := range batch {
+		r.err, r.tx = r.ctx.Err(), Tx{conn: w.conn, Now: now}
+		if r.err != nil {
+			continue
+		}
+		if err := w.run("SAVEPOINT one"); err != nil {
+			return fail(err)
+		}
+		start := time.Now()
+		r.err = mapError(db.call(r))
+		if took := time.Since(start); took > slowWrite {
+			db.opts.Log.Warn("slow write", "write", r.name, "took", took)
+		}
+		if r.err != nil {
+			r.tx.onCommit = nil
+			// A full disk or an I/O error rolls back everything, released savepoints included; then this fails.
+			if err := w.run("ROLLBACK TO one"); err != nil {
+				return fail(r.err)
+			}
+		}
+		if err := w.run("RELEASE one"); err != nil {
+			return fail(err)
+		}
+	}
+	if err := w.run("COMMIT"); err != nil {
+		return fail(err)
+	}
+	db.stats.commits.Add(1)
+	return nil
+}
+
+func (db *DB) call(r *request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db.opts.Log.Error("panic in write", "write", r.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("write %s: panic: %v", r.name, p)
+		}
+	}()
+	return r.fn(&r.tx)
+}
+
+// reopen replaces the write connection after a failed write or sync: what the page cache holds can no longer be
+// trusted, the file and its log can. It tries until it succeeds or the database is closed, answering waiting writes
+// with ErrFailed meanwhile.
+func (db *DB) reopen(w *writer) *writer {
+	_ = w.Close()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		fresh, err := db.openWriter()
+		if err == nil {
+			return fresh
+		}
+		db.opts.Log.Error("reopen database", "error", err)
+		select {
+		case r := <-db.queue:
+			r.err = ErrFailed
+			close(r.done)
+		case <-db.closing:
+			if len(db.queue) == 0 {
+				return w // closed: every further call fails, which is what Close expects
+			}
+		case <-time.After(wait):
+		}
+	}
+}
