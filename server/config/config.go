@@ -1,0 +1,120 @@
+// Package config is what an operator can set, where each value came from, and the values as they are now.
+//
+// # A setting
+//
+// A setting is one tagged field of [Config], and nothing else has to be written for it. From the key follow the other
+// names: socket.max_per_user is max_per_user under [socket] in the TOML file, the variable
+// QUCKCHAT_SOCKET_MAX_PER_USER, the flag --socket-max-per-user, and a row of docs/configuration.md. The tags are
+//
+//	key      its name: lower case, words joined by _, a dot for each section
+//	default  its value when nobody sets it, spelled as an operator would
+//	help     one sentence without a full stop; it is all the documentation there is
+//	enum     the only values, comma separated
+//	min max  the bounds of a number, duration or size, themselves allowed
+//	check    address, origin or network: what a text, or each item of a list, must be
+//	reload   true: a running server takes a new value, so its readers must ask Live each time
+//	secret   true: never shown; may be file:/path or env:NAME, which is read when the value is
+//	file     false: does not stand in the file
+//	stored   false: is never taken from the database, as if it were not reloadable
+//
+// A field is a string, bool (on, off), int, [time.Duration] (15m), [Bytes] (10MiB) or []string (comma separated).
+//
+// # Layers
+//
+// A later layer wins: default, file, stored (set in the console, kept in the database), env, flag. What env or flag
+// fixed is locked: storing another value would change nothing. An empty variable counts as not set.
+//
+// [Load] checks every value, even one that a later layer replaces, and returns all that is wrong as one error. An
+// unknown key in the file is such an error. An unknown QUCKCHAT_ variable is a warning, because an environment is
+// shared. Only reloadable settings can be stored, for the database is opened after the others are in use. A stored
+// setting that is unknown or does not fit is skipped with a warning: what somebody once saved in the console must not
+// keep the server from starting. [Check] is for asking before saving.
+//
+// # While the server runs
+//
+// [Live] holds the snapshot in force. Live.Reload reads all layers again and puts the reloadable values in force
+// together, or changes nothing when anything is wrong.
+package config
+
+import (
+	"errors"
+	"reflect"
+	"time"
+)
+
+// Config is all settings. A value that Load or Live returned is shared: do not change it.
+type Config struct {
+	Data       string `key:"data" default:"./data" help:"Directory with everything the server keeps; made when missing"`
+	File       string `key:"config" file:"false" stored:"false" reload:"true" help:"The configuration file; when not given, quckchat.toml in the data directory, if there is one"`
+	Listen     string `key:"listen" default:":3000" check:"address" help:"Address for HTTP and WebSocket"`
+	TURNListen string `key:"turn_listen" default:":3478" check:"address" help:"Address for STUN and TURN, UDP and TCP; accepted now, used once the TURN server is part of QuckChat"`
+	PublicURL  string `key:"public_url" check:"origin" reload:"true" help:"The origin under which clients reach the server, such as https://chat.example.org; stands in links; empty when clients use the address it listens on"`
+	TLSCert    string `key:"tls_cert" help:"PEM file with the certificate chain; together with tls_key it turns HTTP into HTTPS"`
+	TLSKey     string `key:"tls_key" help:"PEM file with the private key of tls_cert"`
+
+	CORSOrigins    []string `key:"cors_origins" check:"origin" reload:"true" help:"Origins of other web pages that may use the API; empty means pages of this server only"`
+	TrustedProxies []string `key:"trusted_proxies" check:"network" reload:"true" help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed; empty means nobody's"`
+
+	Registration    string        `key:"registration" default:"invite" enum:"open,invite,closed" reload:"true" help:"Who may create an account: everybody, people with an invite, or nobody"`
+	AccessTokenTTL  time.Duration `key:"access_token_ttl" default:"15m" min:"1s" max:"24h" reload:"true" help:"How long an access token is good for"`
+	RefreshTokenTTL time.Duration `key:"refresh_token_ttl" default:"720h" min:"1m" max:"17520h" reload:"true" help:"How long a device stays signed in without being used"`
+
+	GroupMembersMax   int           `key:"group_members_max" default:"256" min:"2" max:"100000" reload:"true" help:"Most members of a group"`
+	MessageMaxLength  int           `key:"message_max_length" default:"4000" min:"1" max:"100000" reload:"true" help:"Most characters in a message"`
+	MessageEditWindow time.Duration `key:"message_edit_window" default:"24h" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may change it"`
+	EventRetention    time.Duration `key:"event_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long events are kept for devices that were away; one that was away longer loads everything anew"`
+
+	BodyLimit  Bytes `key:"body_limit" default:"100KiB" min:"1KiB" max:"64MiB" help:"Largest JSON body of a request"`
+	RateLimits bool  `key:"rate_limits" default:"on" help:"Whether requests are limited per person and address; off only for load tests"`
+
+	LogLevel  string `key:"log_level" default:"info" enum:"debug,info,warn,error" reload:"true" help:"The least important lines that are logged"`
+	LogFormat string `key:"log_format" default:"text" enum:"text,json" help:"How a log line is written"`
+
+	Socket Socket `key:"socket"`
+	Admin  Admin  `key:"admin"`
+}
+
+// Socket is the settings of client connections.
+type Socket struct {
+	MaxPerUser int           `key:"max_per_user" default:"100" min:"1" max:"10000" help:"Most connections of one account at a time"`
+	Heartbeat  time.Duration `key:"heartbeat" default:"25s" min:"1s" max:"5m" help:"Time between two pings"`
+	Queue      int           `key:"queue" default:"512" min:"1" max:"65536" help:"Frames that may wait for a slow client before it is disconnected"`
+}
+
+// Admin is the settings of the local administration socket.
+type Admin struct {
+	Socket string `key:"socket" help:"Path of the unix socket for administration; empty means quckchat.sock in the data directory"`
+}
+
+// Default returns the settings of a server that nobody configured.
+func Default() Config {
+	var c Config
+	if _, _, err := resolve(Settings(), reflect.ValueOf(&c).Elem(), &layers{}); err != nil {
+		panic("config: a default is not allowed by its own tags: " + err.Error())
+	}
+	return c
+}
+
+// Validate returns everything that is wrong with c as one error. Each line names a key, and what to write instead.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, s := range Settings() {
+		errs = append(errs, s.check(reflect.ValueOf(c).Elem().FieldByIndex(s.index)))
+	}
+	return errors.Join(append(errs, c.conflicts())...)
+}
+
+// conflicts returns what is wrong with settings that are right one by one.
+func (c *Config) conflicts() error {
+	var errs []error
+	switch {
+	case c.TLSCert != "" && c.TLSKey == "":
+		errs = append(errs, errors.New("tls_key is empty: write the path of the private key of tls_cert, or leave out both"))
+	case c.TLSCert == "" && c.TLSKey != "":
+		errs = append(errs, errors.New("tls_cert is empty: write the path of the certificate of tls_key, or leave out both"))
+	}
+	if c.RefreshTokenTTL < c.AccessTokenTTL {
+		errs = append(errs, errors.New("refresh_token_ttl is shorter than access_token_ttl: write at least "+format(c.AccessTokenTTL)))
+	}
+	return errors.Join(errs...)
+}
