@@ -1,0 +1,103 @@
+// Package account is people: how an account comes into being, how somebody proves to be its owner, where they are
+// signed in, and what others see of them.
+//
+// An access token lives for minutes and hangs on a session row. Every request is checked against that row and its
+// person, from memory mostly ([Service.Authenticate]); whatever ends a session or changes a person's standing forgets
+// the remembered state in the same commit. A refresh token is not stored: it is a keyed digest of the session and its
+// generation, so that the database holds nothing that signs anybody in.
+//
+// Whoever may register depends on the mode (open, invite, closed) and on invites; the first administrator comes from
+// a setup link. Everything about sign-in, credentials and invites is in the audit log, written in the same
+// transaction; passwords, codes and tokens never are.
+package account
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/config"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Options are what the accounts stand on.
+type Options struct {
+	DB      *storage.DB
+	Events  *event.Log
+	Cache   *storage.Cache // counters of wrong passwords; nil where nobody signs in
+	Config  *config.Live
+	Secrets Secrets
+	Log     *slog.Logger
+	Online  func(userID string) bool // nil goes by the stored status
+}
+
+// Service holds the operations on accounts. Its methods may be called from any goroutine.
+type Service struct {
+	db       *storage.DB
+	events   *event.Log
+	cache    *storage.Cache
+	config   *config.Live
+	secrets  Secrets
+	log      *slog.Logger
+	online   func(userID string) bool
+	sessions standings
+	hashing  chan struct{} // a place per password being hashed: each takes 19 MiB
+	counting sync.Mutex    // makes counting a wrong password one step
+}
+
+// New makes the service. Register Events with the event log before the first write.
+func New(o Options) *Service {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online,
+		sessions: standings{new: map[string]standing{}}, hashing: make(chan struct{}, hashesAtOnce),
+	}
+}
+
+// Routes returns the rows of the table.
+func (s *Service) Routes() []api.Row {
+	return []api.Row{
+		api.Op("POST /auth/register", "", api.RolePublic, api.TierRegister, s.Register, api.Doc("Create an account and sign in.")),
+		api.Op("POST /auth/login", "", api.RolePublic, api.TierLogin, s.Login, api.OK, api.Doc("Sign in with a password.")),
+		api.Op("POST /auth/refresh", "", api.RolePublic, tierRefresh, s.Refresh, api.OK, api.Doc("Exchange a refresh token for new tokens.")),
+		api.Op("POST /auth/token/refresh", "", api.RolePublic, tierRefresh, s.Refresh, api.OK, api.Doc("The same as POST /auth/refresh.")),
+		api.Op("POST /auth/logout", "", api.RoleUser, api.TierWrite, s.Logout, api.OK, api.Doc("End this session.")),
+		api.Op("POST /auth/logout-all", "", api.RoleUser, api.TierWrite, s.LogoutAll, api.OK, api.Doc("End all my sessions.")),
+		api.Op("GET /auth/sessions", "", api.RoleUser, api.TierRead, s.Sessions, api.Doc("Where I am signed in.")),
+		api.Op("DELETE /auth/sessions/{sessionId}", "", api.RoleUser, api.TierWrite, s.EndSession, api.Doc("End one of my sessions.")),
+		api.Op("DELETE /auth/sessions", "", api.RoleUser, api.TierWrite, s.EndOtherSessions, api.Doc("End my other sessions.")),
+		api.Op("POST /auth/password/change", "", api.RoleUser, api.TierLogin, s.ChangePassword, api.OK, api.Doc("Change my password and end my other sessions.")),
+
+		api.Op("GET /users/me", "", api.RoleUser, api.TierRead, s.Me, api.Doc("My own account.")),
+		api.Op("GET /auth/me", "", api.RoleUser, api.TierRead, s.Me, api.Doc("The same as GET /users/me.")),
+		api.Op("PUT /users/me", "", api.RoleUser, api.TierWrite, s.UpdateMe, api.Doc("Change my profile.")),
+		api.Op("PATCH /users/me", "", api.RoleUser, api.TierWrite, s.UpdateMe, api.Doc("Change my profile.")),
+		api.Op("GET /users/search", "", api.RoleUser, api.TierSearch, s.Search, api.Doc("Find people by name, or by exact phone number or e-mail address.")),
+		api.Op("GET /users/{userId}", "", api.RoleUser, api.TierRead, s.User, api.Doc("Somebody's public profile.")),
+
+		api.Op("GET /setup/state", "", api.RolePublic, api.TierRead, s.SetupState, api.Doc("Whether the first administrator is still missing.")),
+		api.Op("POST /setup", "", api.RolePublic, api.TierLogin, s.Setup, api.Doc("Create an administrator with the secret of a setup link, and sign in.")),
+		api.Op("POST /admin/setup-link", "", api.RoleSuperAdmin, api.TierAdmin, s.SetupLink, api.Doc("Make a setup link; earlier ones stop working.")),
+		api.Op("POST /admin/users", "", api.RoleSuperAdmin, api.TierAdmin, s.Create, api.Doc("Create an account for somebody.")),
+		api.Op("POST /invites", "", api.RoleSuperAdmin, api.TierAdmin, s.Invite, api.Doc("Make an invite; its code is shown only now.")),
+		api.Op("GET /invites", "", api.RoleSuperAdmin, api.TierAdmin, s.Invites, api.Doc("The invites, newest first.")),
+		api.Op("DELETE /invites/{inviteId}", "", api.RoleSuperAdmin, api.TierAdmin, s.RevokeInvite, api.Doc("Make an invite invalid.")),
+	}
+}
+
+// Events returns the kinds of events that accounts emit.
+func (s *Service) Events() []event.Kind {
+	return []event.Kind{
+		{Name: kindUpdated, Render: renderUpdated},
+		{Name: kindRevoked, Render: renderRevoked},
+	}
+}
+
+// Outcome is the answer of an operation that has nothing to show.
+type Outcome struct {
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+}

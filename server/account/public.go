@@ -1,0 +1,93 @@
+package account
+
+import (
+	"database/sql"
+	"fmt"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Public is a person as others see them in every list and message. It is shared by all who see it, so nothing in it
+// depends on who is looking.
+type Public struct {
+	MongoID     string  `json:"_id"`
+	ID          string  `json:"id"`
+	Username    string  `json:"username"`
+	DisplayName string  `json:"displayName"`
+	Avatar      *string `json:"avatar"`
+	IsVerified  bool    `json:"isVerified"`
+}
+
+// PublicColumns are the columns that ScanPublic reads, of the table user under the alias u.
+const PublicColumns = "u.id, u.username, u.display_name, u.avatar, u.is_verified"
+
+// PublicTargets returns where to scan PublicColumns to, for a query that reads more beside them.
+func (p *Public) PublicTargets() []any {
+	return []any{&p.ID, &p.Username, &p.DisplayName, &p.Avatar, &p.IsVerified}
+}
+
+// Deleted is shown in place of somebody who no longer exists.
+func Deleted(id string) Public {
+	return Public{MongoID: id, ID: id, Username: "deleted", DisplayName: "Deleted account"}
+}
+
+// Publics returns the public form of each of the ids, in one query.
+func Publics(q storage.Querier, ids []string) (map[string]Public, error) {
+	found := make(map[string]Public, len(ids))
+	for _, chunk := range storage.Chunks(ids) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query("SELECT "+PublicColumns+" FROM user u WHERE u.id IN ("+marks+")", args...)
+		if err != nil {
+			return nil, fmt.Errorf("read people: %w", err)
+		}
+		if err := scanPublics(rows, found); err != nil {
+			return nil, fmt.Errorf("read people: %w", err)
+		}
+	}
+	for _, id := range ids {
+		if _, ok := found[id]; !ok {
+			found[id] = Deleted(id)
+		}
+	}
+	return found, nil
+}
+
+func scanPublics(rows *sql.Rows, into map[string]Public) error {
+	defer rows.Close()
+	for rows.Next() {
+		var p Public
+		if err := rows.Scan(p.PublicTargets()...); err != nil {
+			return err
+		}
+		p.MongoID = p.ID
+		into[p.ID] = p
+	}
+	return rows.Err()
+}
+
+// Blocked reports whether either of two people has blocked the other.
+func Blocked(q storage.Querier, a, b string) (blocked bool, err error) {
+	err = q.QueryRow(`SELECT EXISTS (SELECT 1 FROM block WHERE user_id = ? AND blocked_id = ?)
+		OR EXISTS (SELECT 1 FROM block WHERE user_id = ? AND blocked_id = ?)`, a, b, b, a).Scan(&blocked)
+	return blocked, err
+}
+
+// MayAct checks, inside the transaction of an operation, that the caller's account still stands: it exists, is active
+// and is not banned. Codes: UNAUTHORIZED, USER_BANNED, USER_DEACTIVATED.
+func MayAct(q storage.Querier, by api.Caller, now int64) error {
+	var active bool
+	var banned, until sql.NullInt64
+	err := q.QueryRow("SELECT is_active, banned_at, banned_until FROM user WHERE id = ? AND erased_at IS NULL", by.UserID).Scan(&active, &banned, &until)
+	switch {
+	case err == sql.ErrNoRows:
+		return api.E("UNAUTHORIZED")
+	case err != nil:
+		return fmt.Errorf("check account: %w", err)
+	case !active:
+		return api.E("USER_DEACTIVATED")
+	case banned.Valid && (!until.Valid || until.Int64 > now):
+		return api.E("USER_BANNED")
+	}
+	return nil
+}
