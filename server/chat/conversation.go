@@ -1,0 +1,319 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/quckchat/quckchat/server/account"
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Conversation is a conversation on the wire (contract 2.3). In events, which all members share, UnreadCount and the
+// participants' own switches are those of nobody.
+type Conversation struct {
+	MongoID           string        `json:"_id"`
+	ID                string        `json:"id"`
+	Type              string        `json:"type"`
+	Name              *string       `json:"name"`
+	Description       *string       `json:"description"`
+	Avatar            *string       `json:"avatar"`
+	Participants      []Participant `json:"participants"`
+	Admins            []string      `json:"admins"`
+	CreatedBy         string        `json:"createdBy"`
+	LastMessage       *Message      `json:"lastMessage,omitempty"`
+	LastMessageAt     string        `json:"lastMessageAt"`
+	LastN             int64         `json:"lastN"`
+	UnreadCount       int64         `json:"unreadCount"`
+	IsArchived        bool          `json:"isArchived"`
+	IsLocked          bool          `json:"isLocked"`
+	PinnedMessages    []any         `json:"pinnedMessages"`
+	DisappearingTimer int64         `json:"disappearingMessagesTimer"`
+	CreatedAt         string        `json:"createdAt"`
+	UpdatedAt         string        `json:"updatedAt"`
+}
+
+// Participant is a member of a conversation; the switches are shown to the member alone.
+type Participant struct {
+	User              account.Public `json:"userId"`
+	Role              string         `json:"role"`
+	JoinedAt          string         `json:"joinedAt"`
+	LastReadMessageID *string        `json:"lastReadMessageId"`
+	UnreadCount       int64          `json:"unreadCount"`
+	IsMuted           bool           `json:"isMuted"`
+	IsPinned          bool           `json:"isPinned"`
+}
+
+// The limits of a group.
+const (
+	nameMax        = 100
+	descriptionMax = 1000
+	adminsMax      = 10
+)
+
+// SingleInput names the other person.
+type SingleInput struct {
+	Body struct {
+		RecipientID string `json:"recipientId"`
+	}
+}
+
+// Single opens the conversation of two people, the same one for both. Codes: SELF_CONVERSATION, USER_NOT_FOUND,
+// BLOCKED.
+func (s *Service) Single(ctx context.Context, by api.Caller, in *SingleInput) (*Conversation, error) {
+	other := in.Body.RecipientID
+	if other == by.UserID {
+		return nil, api.E("SELF_CONVERSATION")
+	}
+	pair := min(by.UserID, other) + ":" + max(by.UserID, other)
+	var c *Conversation
+	err := s.db.Write(ctx, "conversation.single", func(tx *storage.Tx) error {
+		if err := reachable(tx, by, []string{other}); err != nil {
+			return err
+		}
+		var id string
+		err := tx.QueryRow("SELECT id FROM conversation WHERE pair = ?", pair).Scan(&id)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			if id, err = s.create(tx, by, newConversation{kind: "single", pair: &pair, people: []string{by.UserID, other}}); err != nil {
+				return err
+			}
+		case err != nil:
+			return fmt.Errorf("find conversation: %w", err)
+		default:
+			if _, err := tx.Exec("UPDATE member SET hidden_n = -1 WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL AND hidden_n >= 0", by.UserID, id); err != nil {
+				return fmt.Errorf("show conversation: %w", err)
+			}
+		}
+		c, err = mine(tx, by, id)
+		return err
+	})
+	return c, err
+}
+
+// GroupInput describes a new group.
+type GroupInput struct {
+	Body struct {
+		Name           string     `json:"name"`
+		ParticipantIDs stringList `json:"participantIds"`
+		Description    *string    `json:"description,omitempty"`
+		Avatar         *string    `json:"avatar,omitempty"`
+	}
+}
+
+// Group creates a group of the caller, who becomes its admin, and the people named. Codes: VALIDATION,
+// USER_NOT_FOUND, BLOCKED, GROUP_FULL.
+func (s *Service) Group(ctx context.Context, by api.Caller, in *GroupInput) (*Conversation, error) {
+	b := &in.Body
+	if err := checkNames(&b.Name, b.Description, b.Avatar); err != nil {
+		return nil, err
+	}
+	people := distinct(append([]string{by.UserID}, b.ParticipantIDs...))
+	if most := s.config.Get().GroupMembersMax; len(people) > most {
+		return nil, api.E("GROUP_FULL", "max", most)
+	}
+	var c *Conversation
+	err := s.db.Write(ctx, "conversation.group", func(tx *storage.Tx) error {
+		if err := reachable(tx, by, people[1:]); err != nil {
+			return err
+		}
+		id, err := s.create(tx, by, newConversation{kind: "group", name: &b.Name, description: b.Description, avatar: b.Avatar, people: people})
+		if err != nil {
+			return err
+		}
+		c, err = mine(tx, by, id)
+		return err
+	})
+	return c, err
+}
+
+// checkNames trims and checks what a group is called.
+func checkNames(name, description, avatar *string) error {
+	if name != nil {
+		if *name = strings.TrimSpace(strings.ToValidUTF8(*name, "\uFFFD")); *name == "" || utf8.RuneCountInString(*name) > nameMax {
+			return api.Invalid("name", fmt.Sprintf("expected 1 to %d characters", nameMax))
+		}
+	}
+	if description != nil && utf8.RuneCountInString(*description) > descriptionMax {
+		return api.Invalid("description", fmt.Sprintf("expected at most %d characters", descriptionMax))
+	}
+	if avatar != nil && len(*avatar) > 2048 {
+		return api.Invalid("avatar", "expected at most 2048 bytes")
+	}
+	return nil
+}
+
+type newConversation struct {
+	kind                            string
+	pair, name, description, avatar *string
+	people                          []string // the first is the creator
+}
+
+// create stores a conversation and its members and tells them.
+func (s *Service) create(tx *storage.Tx, by api.Caller, n newConversation) (string, error) {
+	id, now := storage.NewID(), tx.Millis()
+	if _, err := tx.Exec(`INSERT INTO conversation (id, type, pair, name, description, avatar, created_by, last_message_at, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, n.kind, n.pair, n.name, n.description, n.avatar, by.UserID, now, now, now); err != nil {
+		return "", fmt.Errorf("create conversation: %w", err)
+	}
+	seq, err := event.Next(tx)
+	if err != nil {
+		return "", err
+	}
+	for i, userID := range n.people { // one insert each: at most the size of a group
+		role := "member"
+		if i == 0 && n.kind == "group" {
+			role = "admin"
+		}
+		if err := join(tx, id, userID, role, seq, 0); err != nil {
+			return "", err
+		}
+	}
+	c, err := shared(tx, id)
+	if err != nil {
+		return "", err
+	}
+	_, err = s.events.Emit(tx, event.Event{
+		Kind: ConversationNew, Scope: event.ScopeConversation, ScopeID: id, SubjectID: id, ActorID: by.UserID, Data: packIDs(n.people),
+	}, c)
+	return id, err
+}
+
+// ConversationInput names a conversation.
+type ConversationInput struct {
+	ConversationID string `path:"conversationId"`
+}
+
+// Conversation returns one conversation. Codes: CONVERSATION_NOT_FOUND.
+func (s *Service) Conversation(ctx context.Context, by api.Caller, in *ConversationInput) (c *Conversation, err error) {
+	err = s.db.Read(ctx, func(v storage.View) error {
+		c, err = mine(v, by, in.ConversationID)
+		return err
+	})
+	return c, err
+}
+
+// ListInput may ask for a page.
+type ListInput struct {
+	Page  int `query:"page" minimum:"0" maximum:"100000"`
+	Limit int `query:"limit" minimum:"0" maximum:"100"`
+}
+
+// List returns the caller's conversations, the liveliest first, those hidden or archived left out.
+func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Conversation, error) {
+	list := []*Conversation{}
+	err := s.db.Read(ctx, func(v storage.View) error {
+		limit, offset := -1, 0
+		if in.Page > 0 || in.Limit > 0 {
+			limit = in.Limit
+			if limit == 0 {
+				limit = 50
+			}
+			offset = limit * max(0, in.Page-1)
+		}
+		rows, err := v.Query(`SELECT c.id FROM member m JOIN conversation c ON c.id = m.conversation_id
+			WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0 AND m.hidden_n < c.last_n AND c.deleted_at IS NULL
+			ORDER BY c.last_message_at DESC, c.id DESC LIMIT ? OFFSET ?`, by.UserID, limit, offset)
+		if err != nil {
+			return fmt.Errorf("list conversations: %w", err)
+		}
+		ids, err := scanIDs(rows)
+		if err != nil {
+			return fmt.Errorf("list conversations: %w", err)
+		}
+		found, err := conversations(v, by.UserID, ids)
+		for _, id := range ids {
+			if found[id] != nil {
+				list = append(list, found[id])
+			}
+		}
+		return err
+	})
+	return list, err
+}
+
+// UpdateInput changes what is given; null clears the description or the picture.
+type UpdateInput struct {
+	ConversationID string `path:"conversationId"`
+	Body           struct {
+		Name        *string `json:"name,omitempty"`
+		Description *string `json:"description,omitempty"`
+		Avatar      *string `json:"avatar,omitempty"`
+	}
+}
+
+// Update changes how a group is called and shown. Codes: CONVERSATION_NOT_FOUND, NOT_GROUP, NOT_ADMIN, VALIDATION.
+func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*Conversation, error) {
+	b := &in.Body
+	if err := checkNames(b.Name, b.Description, b.Avatar); err != nil {
+		return nil, err
+	}
+	var c *Conversation
+	err := s.db.Write(ctx, "conversation.update", func(tx *storage.Tx) error {
+		if err := runs(tx, by, in.ConversationID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE conversation SET name = coalesce(?, name), description = coalesce(?, description), avatar = coalesce(?, avatar), updated_at = ?
+			WHERE id = ?`, b.Name, b.Description, b.Avatar, tx.Millis(), in.ConversationID); err != nil {
+			return fmt.Errorf("update conversation: %w", err)
+		}
+		if err := s.updated(tx, by, in.ConversationID); err != nil {
+			return err
+		}
+		var err error
+		c, err = mine(tx, by, in.ConversationID)
+		return err
+	})
+	return c, err
+}
+
+// updated tells the members that the conversation is not as it was.
+func (s *Service) updated(tx *storage.Tx, by api.Caller, id string) error {
+	c, err := shared(tx, id)
+	if err != nil {
+		return err
+	}
+	_, err = s.events.Emit(tx, event.Event{
+		Kind: ConversationUpdated, Scope: event.ScopeConversation, ScopeID: id, SubjectID: id, ActorID: by.UserID,
+	}, c)
+	return err
+}
+
+// DeleteConversation hides a single conversation from the caller's list until the next message and clears it for
+// them alone; a group is deleted for everyone by its admin. Codes: CONVERSATION_NOT_FOUND, NOT_ADMIN.
+func (s *Service) DeleteConversation(ctx context.Context, by api.Caller, in *ConversationInput) (Done, error) {
+	err := s.db.Write(ctx, "conversation.delete", func(tx *storage.Tx) error {
+		at, err := memberOf(tx, by, in.ConversationID)
+		switch {
+		case err != nil:
+			return err
+		case at.kind == "single":
+			_, err := tx.Exec("UPDATE member SET hidden_n = ?, clear_n = ? WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL", at.lastN, at.lastN, by.UserID, in.ConversationID)
+			return err
+		case !at.admin():
+			return api.E("NOT_ADMIN")
+		}
+		return s.dissolve(tx, by, in.ConversationID)
+	})
+	return Done{err == nil}, err
+}
+
+// CountOutput is a number.
+type CountOutput struct {
+	Count int64 `json:"count"`
+}
+
+// Unread counts the caller's unread messages.
+func (s *Service) Unread(ctx context.Context, by api.Caller, _ *struct{}) (out CountOutput, err error) {
+	err = s.db.Read(ctx, func(v storage.View) error {
+		return v.QueryRow(`SELECT coalesce(sum((SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id
+			AND x.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.sender_id <> m.user_id AND x.deleted_at IS NULL)), 0)
+			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL`, by.UserID).Scan(&out.Count)
+	})
+	return out, err
+}

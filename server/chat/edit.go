@@ -1,0 +1,115 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Edited is the payload of message:edited: the message as it is now, and who changed it.
+type Edited struct {
+	*Message
+	MessageID string `json:"messageId"`
+	EditedBy  string `json:"editedBy"`
+}
+
+// Deletion is the payload of message:deleted.
+type Deletion struct {
+	MessageID      string `json:"messageId"`
+	ConversationID string `json:"conversationId"`
+	DeletedBy      string `json:"deletedBy"`
+	DeletedAt      string `json:"deletedAt"`
+}
+
+// EditInput replaces the text of a message.
+type EditInput struct {
+	MessageID string `path:"messageId"`
+	Body      struct {
+		Content string `json:"content"`
+	}
+}
+
+// Edit replaces the text of one's own message within the edit window. Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_EDITABLE,
+// MESSAGE_EMPTY, MESSAGE_TOO_LONG, CONVERSATION_LOCKED.
+func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Message, error) {
+	content := strings.ToValidUTF8(in.Body.Content, "\uFFFD")
+	limits := s.config.Get()
+	switch {
+	case strings.TrimSpace(content) == "":
+		return nil, api.E("MESSAGE_EMPTY")
+	case utf8.RuneCountInString(content) > limits.MessageMaxLength:
+		return nil, api.E("MESSAGE_TOO_LONG", "max", limits.MessageMaxLength)
+	}
+	var edited *Message
+	err := s.db.Write(ctx, "message.edit", func(tx *storage.Tx) error {
+		m, _, err := visible(tx, by, in.MessageID)
+		if err != nil {
+			return err
+		}
+		if m.Sender.ID != by.UserID || m.Type != "text" || m.IsDeleted || tooOld(tx, m.CreatedAt, limits.MessageEditWindow) {
+			return api.E("MESSAGE_NOT_EDITABLE")
+		}
+		if _, err := sendable(tx, by, m.ConversationID); err != nil {
+			return err
+		}
+		if m.Content != nil && *m.Content == content {
+			edited = m
+			return nil
+		}
+		now := tx.Millis()
+		if _, err := tx.Exec("UPDATE message SET content = ?, edited_at = ?, edited_by = ?, updated_at = ? WHERE id = ?", content, now, by.UserID, now, m.ID); err != nil {
+			return fmt.Errorf("edit message: %w", err)
+		}
+		if edited, err = one(tx, m.ID); err != nil {
+			return err
+		}
+		_, err = s.events.Emit(tx, event.Event{
+			Kind: MessageEdited, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
+		}, Edited{edited, m.ID, by.UserID})
+		return err
+	})
+	return edited, err
+}
+
+// tooOld reports whether a message is past a window; a window of 0 never ends.
+func tooOld(tx *storage.Tx, created string, window time.Duration) bool {
+	at, err := time.Parse(time.RFC3339, created)
+	return window > 0 && (err != nil || tx.Now.Sub(at) > window)
+}
+
+// Delete turns one's own message into a tombstone for everyone: its text is gone, its place stays. Deleting it again
+// answers the tombstone. Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_DELETABLE.
+func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (*Message, error) {
+	var gone *Message
+	err := s.db.Write(ctx, "message.delete", func(tx *storage.Tx) error {
+		m, _, err := visible(tx, by, in.MessageID)
+		if err != nil {
+			return err
+		}
+		if m.Sender.ID != by.UserID {
+			return api.E("MESSAGE_NOT_DELETABLE")
+		}
+		if gone = m; m.IsDeleted {
+			return nil
+		}
+		now := tx.Millis()
+		if _, err := tx.Exec(`UPDATE message SET content = NULL, metadata = NULL, reply_to_id = NULL, deleted_at = ?, deleted_by = ?, updated_at = ?
+			WHERE id = ?`, now, by.UserID, now, m.ID); err != nil {
+			return fmt.Errorf("delete message: %w", err)
+		}
+		if gone, err = one(tx, m.ID); err != nil {
+			return err
+		}
+		_, err = s.events.Emit(tx, event.Event{
+			Kind: MessageDeleted, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
+		}, Deletion{m.ID, m.ConversationID, by.UserID, api.Millis(now)})
+		return err
+	})
+	return gone, err
+}

@@ -1,0 +1,117 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// standing is what a member may see of a conversation.
+type standing struct {
+	kind  string // single, group
+	role  string // member, admin
+	floor int64  // nothing up to this number: before they joined, or cleared by themselves
+	readN int64
+	lastN int64
+}
+
+// admin reports whether the member may run the conversation; both people of a single one may.
+func (m standing) admin() bool { return m.kind == "single" || m.role == "admin" }
+
+// memberOf returns the caller's standing, or CONVERSATION_NOT_FOUND for everybody who is not a member now.
+func memberOf(q storage.Querier, by api.Caller, conversationID string) (standing, error) {
+	var m standing
+	err := q.QueryRow(`SELECT c.type, m.role, max(m.history_from_n, m.clear_n), m.read_n, c.last_n
+		FROM member m JOIN conversation c ON c.id = m.conversation_id
+		WHERE m.user_id = ? AND m.conversation_id = ? AND m.left_seq IS NULL AND c.deleted_at IS NULL`, by.UserID, conversationID).
+		Scan(&m.kind, &m.role, &m.floor, &m.readN, &m.lastN)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, api.E("CONVERSATION_NOT_FOUND")
+	}
+	if err != nil {
+		return m, fmt.Errorf("check membership: %w", err)
+	}
+	return m, nil
+}
+
+// visible returns a message and the caller's standing in its conversation, or MESSAGE_NOT_FOUND when the caller
+// cannot see it. A deleted message is visible as its tombstone.
+func visible(q storage.Querier, by api.Caller, messageID string) (*Message, standing, error) {
+	m, err := one(q, messageID)
+	if err != nil {
+		return nil, standing{}, err
+	}
+	at, err := memberOf(q, by, m.ConversationID)
+	if api.HasCode(err, "CONVERSATION_NOT_FOUND") || err == nil && m.N <= at.floor {
+		return nil, at, api.E("MESSAGE_NOT_FOUND")
+	}
+	return m, at, err
+}
+
+// HistoryInput asks for a page of a conversation, newest first.
+type HistoryInput struct {
+	ConversationID string `path:"conversationId"`
+	Limit          int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Before         string `query:"before" doc:"id of a message: the page ends before it"`
+}
+
+// History is a page of messages, newest first, deleted ones left out. Codes: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND
+// for a Before that is not of this conversation.
+func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) ([]*Message, error) {
+	list := []*Message{}
+	err := s.db.Read(ctx, func(v storage.View) error {
+		at, err := memberOf(v, by, in.ConversationID)
+		if err != nil {
+			return err
+		}
+		before := at.lastN + 1
+		if in.Before != "" {
+			err := v.QueryRow("SELECT n FROM message WHERE id = ? AND conversation_id = ?", in.Before, in.ConversationID).Scan(&before)
+			if errors.Is(err, sql.ErrNoRows) {
+				return api.E("MESSAGE_NOT_FOUND")
+			}
+			if err != nil {
+				return fmt.Errorf("find page: %w", err)
+			}
+		}
+		rows, err := v.Query("SELECT "+messageColumns+` FROM message x
+			WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL ORDER BY x.n DESC LIMIT ?`,
+			in.ConversationID, before, at.floor, in.Limit)
+		if err != nil {
+			return fmt.Errorf("read history: %w", err)
+		}
+		page, err := scanMessages(rows)
+		if err != nil {
+			return fmt.Errorf("read history: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		list = page
+		if err := complete(v, page); err != nil {
+			return err
+		}
+		return receipts(v, in.ConversationID, page)
+	})
+	return list, err
+}
+
+// MessageInput names a message.
+type MessageInput struct {
+	MessageID string `path:"messageId"`
+}
+
+// Message returns one message. Codes: MESSAGE_NOT_FOUND.
+func (s *Service) Message(ctx context.Context, by api.Caller, in *MessageInput) (m *Message, err error) {
+	err = s.db.Read(ctx, func(v storage.View) error {
+		if m, _, err = visible(v, by, in.MessageID); err != nil {
+			return err
+		}
+		return receipts(v, m.ConversationID, []*Message{m})
+	})
+	return m, err
+}

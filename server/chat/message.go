@@ -1,0 +1,333 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/quckchat/quckchat/server/account"
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Message is a message on the wire (contract 2.3). N numbers the messages of a conversation densely from 1; clients
+// order and page by it.
+type Message struct {
+	MongoID        string          `json:"_id"`
+	ID             string          `json:"id"`
+	ConversationID string          `json:"conversationId"`
+	N              int64           `json:"n"`
+	Sender         account.Public  `json:"senderId"`
+	Type           string          `json:"type"`
+	Content        *string         `json:"content"`
+	ClientID       *string         `json:"clientId,omitempty"`
+	Attachments    []any           `json:"attachments"`
+	Reactions      []any           `json:"reactions"`
+	ReadReceipts   []Receipt       `json:"readReceipts"`
+	ReplyTo        *Message        `json:"replyTo,omitempty"`
+	IsEdited       bool            `json:"isEdited"`
+	EditedAt       string          `json:"editedAt,omitempty"`
+	IsDeleted      bool            `json:"isDeleted"`
+	DeletedAt      string          `json:"deletedAt,omitempty"`
+	IsForwarded    bool            `json:"isForwarded"`
+	Metadata       json.RawMessage `json:"metadata,omitempty"`
+	CreatedAt      string          `json:"createdAt"`
+	UpdatedAt      string          `json:"updatedAt"`
+
+	replyToID *string
+}
+
+// The limits of a message.
+const (
+	clientIDMax = 128
+	metadataMax = 8 << 10
+)
+
+// SendInput is a new message. The ClientID is the client's own name for it: sent again with the same one, the first
+// message is answered and nothing is stored twice.
+type SendInput struct {
+	Body struct {
+		ConversationID string          `json:"conversationId"`
+		Type           *string         `json:"type,omitempty" enum:"text" doc:"text, the default"`
+		Content        *string         `json:"content,omitempty"`
+		Attachments    []any           `json:"attachments,omitempty"`
+		ReplyTo        *string         `json:"replyTo,omitempty"`
+		ClientID       *string         `json:"clientId,omitempty" maxLength:"128"`
+		Metadata       json.RawMessage `json:"metadata,omitempty"`
+	}
+}
+
+// Send stores a message and tells the members: the one way by which messages come to be. Codes: MESSAGE_EMPTY,
+// MESSAGE_TOO_LONG, ATTACHMENTS_UNSUPPORTED, CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND,
+// CLIENT_ID_REUSED, USER_BANNED.
+func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Message, error) {
+	b := &in.Body
+	content := ""
+	if b.Content != nil {
+		content = strings.ToValidUTF8(*b.Content, "\uFFFD")
+	}
+	switch {
+	case len(b.Attachments) > 0:
+		return nil, api.E("ATTACHMENTS_UNSUPPORTED")
+	case strings.TrimSpace(content) == "":
+		return nil, api.E("MESSAGE_EMPTY")
+	case utf8.RuneCountInString(content) > s.config.Get().MessageMaxLength:
+		return nil, api.E("MESSAGE_TOO_LONG", "max", s.config.Get().MessageMaxLength)
+	case len(b.Metadata) > metadataMax:
+		return nil, api.Invalid("metadata", fmt.Sprintf("expected at most %d bytes", metadataMax))
+	}
+	if b.ClientID != nil && *b.ClientID == "" {
+		b.ClientID = nil
+	}
+	if string(b.Metadata) == "null" {
+		b.Metadata = nil
+	}
+	var sent *Message
+	err := s.db.Write(ctx, "message.send", func(tx *storage.Tx) (err error) {
+		sent, err = s.send(tx, by, b.ConversationID, content, b.ClientID, b.ReplyTo, b.Metadata)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sent, nil
+}
+
+func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content string, clientID, replyTo *string, metadata json.RawMessage) (*Message, error) {
+	room, err := sendable(tx, by, conversationID)
+	if err != nil {
+		return nil, err
+	}
+	now := tx.Millis()
+	m := &Message{
+		ID: storage.NewID(), ConversationID: conversationID, N: room.lastN + 1, Sender: room.sender, Type: "text",
+		Content: &content, ClientID: clientID, Metadata: metadata, replyToID: replyTo,
+		CreatedAt: api.Millis(now), UpdatedAt: api.Millis(now),
+	}
+	m.fill()
+	if replyTo != nil {
+		if err := attachReply(tx, m, room.from); err != nil {
+			return nil, err
+		}
+	}
+	var meta *string
+	if metadata != nil {
+		text := string(metadata)
+		meta = &text
+	}
+	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, metadata, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL DO NOTHING`,
+		m.ConversationID, m.N, m.ID, by.UserID, clientID, m.Type, content, replyTo, meta, now, now)
+	if err != nil {
+		return nil, fmt.Errorf("store message: %w", err)
+	}
+	if added, err := result.RowsAffected(); err != nil {
+		return nil, err
+	} else if added == 0 {
+		return repeated(tx, by, conversationID, *clientID, content, replyTo)
+	}
+	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, conversationID); err != nil {
+		return nil, fmt.Errorf("count message: %w", err)
+	}
+	_, err = s.events.Emit(tx, event.Event{
+		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: m.ID, ActorID: by.UserID,
+	}, m)
+	return m, err
+}
+
+// room is what a sender needs to know of a conversation.
+type room struct {
+	lastN  int64
+	from   int64 // the sender sees nothing up to this number
+	sender account.Public
+}
+
+// sendable finds the conversation if the caller may write there now.
+func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error) {
+	var r room
+	var locked, active, blocked bool
+	var bannedAt, bannedUntil sql.NullInt64
+	targets := append([]any{&r.lastN, &r.from, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
+	err := tx.QueryRow(`SELECT c.last_n, m.history_from_n, c.is_locked, u.is_active, u.banned_at, u.banned_until,
+		c.type = 'single' AND EXISTS (SELECT 1 FROM member o WHERE o.conversation_id = c.id AND o.user_id <> m.user_id AND (
+			EXISTS (SELECT 1 FROM block b WHERE b.user_id = o.user_id AND b.blocked_id = m.user_id) OR
+			EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = o.user_id))),
+		`+account.PublicColumns+`
+		FROM member m JOIN conversation c ON c.id = m.conversation_id JOIN user u ON u.id = m.user_id
+		WHERE m.user_id = ? AND m.conversation_id = ? AND m.left_seq IS NULL`, by.UserID, conversationID).Scan(targets...)
+	r.sender.MongoID = r.sender.ID
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return r, api.E("CONVERSATION_NOT_FOUND")
+	case err != nil:
+		return r, fmt.Errorf("check sender: %w", err)
+	case !active:
+		return r, api.E("USER_DEACTIVATED")
+	case bannedAt.Valid && (!bannedUntil.Valid || bannedUntil.Int64 > tx.Millis()):
+		return r, api.E("USER_BANNED")
+	case locked:
+		return r, api.E("CONVERSATION_LOCKED")
+	case blocked:
+		return r, api.E("BLOCKED")
+	}
+	return r, nil
+}
+
+// attachReply shows the message that m replies to, if the sender can see it.
+func attachReply(tx *storage.Tx, m *Message, from int64) error {
+	replied, err := messagesByID(tx, []string{*m.replyToID})
+	if err != nil {
+		return err
+	}
+	r := replied[*m.replyToID]
+	if r == nil || r.ConversationID != m.ConversationID || r.N <= from || r.IsDeleted {
+		return api.E("REPLY_NOT_FOUND")
+	}
+	m.ReplyTo = r
+	return people(tx, r)
+}
+
+// repeated answers a message that was sent before under the same clientId.
+func repeated(tx *storage.Tx, by api.Caller, conversationID, clientID, content string, replyTo *string) (*Message, error) {
+	var id string
+	err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND sender_id = ? AND client_id = ?", conversationID, by.UserID, clientID).Scan(&id)
+	if err != nil {
+		return nil, fmt.Errorf("find repeated message: %w", err)
+	}
+	first, err := one(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	same := first.IsDeleted || first.IsEdited || first.Content != nil && *first.Content == content
+	if !same || (replyTo == nil) != (first.replyToID == nil) || replyTo != nil && *replyTo != *first.replyToID {
+		return nil, api.E("CLIENT_ID_REUSED")
+	}
+	return first, nil
+}
+
+// fill sets the lists that are never null on the wire and the second name of the id.
+func (m *Message) fill() {
+	m.MongoID = m.ID
+	m.Attachments, m.Reactions, m.ReadReceipts = []any{}, []any{}, []Receipt{}
+}
+
+// messageColumns are what scanMessage reads, of the table message under the alias x.
+const messageColumns = `x.id, x.conversation_id, x.n, x.sender_id, x.type, x.content, x.client_id, x.reply_to_id, x.metadata,
+	x.forwarded_from, x.edited_at, x.deleted_at, x.created_at, x.updated_at`
+
+func scanMessages(rows *sql.Rows) ([]*Message, error) {
+	defer rows.Close()
+	var list []*Message
+	for rows.Next() {
+		m := &Message{}
+		var metadata, forwarded *string
+		var edited, deleted sql.NullInt64
+		var created, updated int64
+		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.replyToID, &metadata,
+			&forwarded, &edited, &deleted, &created, &updated); err != nil {
+			return nil, err
+		}
+		m.fill()
+		m.CreatedAt, m.UpdatedAt, m.IsForwarded = api.Millis(created), api.Millis(updated), forwarded != nil
+		if metadata != nil {
+			m.Metadata = json.RawMessage(*metadata)
+		}
+		if edited.Valid {
+			m.IsEdited, m.EditedAt = true, api.Millis(edited.Int64)
+		}
+		if deleted.Valid {
+			m.IsDeleted, m.DeletedAt = true, api.Millis(deleted.Int64)
+			m.Content, m.Metadata, m.replyToID = nil, nil, nil
+		}
+		list = append(list, m)
+	}
+	return list, rows.Err()
+}
+
+// messagesByID reads messages without their people.
+func messagesByID(q storage.Querier, ids []string) (map[string]*Message, error) {
+	found := make(map[string]*Message, len(ids))
+	for _, chunk := range storage.Chunks(ids) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query("SELECT "+messageColumns+" FROM message x WHERE x.id IN ("+marks+")", args...)
+		if err != nil {
+			return nil, fmt.Errorf("read messages: %w", err)
+		}
+		list, err := scanMessages(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read messages: %w", err)
+		}
+		for _, m := range list {
+			found[m.ID] = m
+		}
+	}
+	return found, nil
+}
+
+// people fills in senders, and senders of what is replied to.
+func people(q storage.Querier, list ...*Message) error {
+	var ids []string
+	seen := map[string]bool{}
+	each := func(fn func(m *Message)) {
+		for _, m := range list {
+			fn(m)
+			if m.ReplyTo != nil {
+				fn(m.ReplyTo)
+			}
+		}
+	}
+	each(func(m *Message) {
+		if !seen[m.Sender.ID] {
+			seen[m.Sender.ID] = true
+			ids = append(ids, m.Sender.ID)
+		}
+	})
+	known, err := account.Publics(q, ids)
+	if err != nil {
+		return err
+	}
+	each(func(m *Message) { m.Sender = known[m.Sender.ID] })
+	return nil
+}
+
+// complete fills in what is replied to and the people, in two queries for any number of messages. A reply to a
+// message that is gone shows the tombstone.
+func complete(q storage.Querier, list []*Message) error {
+	var ids []string
+	for _, m := range list {
+		if m.replyToID != nil {
+			ids = append(ids, *m.replyToID)
+		}
+	}
+	if len(ids) > 0 {
+		replied, err := messagesByID(q, ids)
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			if m.replyToID != nil {
+				m.ReplyTo = replied[*m.replyToID]
+			}
+		}
+	}
+	return people(q, list...)
+}
+
+// one reads a message whole.
+func one(q storage.Querier, id string) (*Message, error) {
+	found, err := messagesByID(q, []string{id})
+	if err != nil {
+		return nil, err
+	}
+	m := found[id]
+	if m == nil {
+		return nil, api.E("MESSAGE_NOT_FOUND")
+	}
+	return m, complete(q, []*Message{m})
+}

@@ -1,0 +1,237 @@
+package chat
+
+import (
+	"database/sql"
+	"fmt"
+
+	"github.com/quckchat/quckchat/server/account"
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Events are the kinds of this package and what late readers are shown of them.
+func (s *Service) Events() []event.Kind {
+	joins := func(e event.Event) (joined, left []string) { return unpackIDs(e.Data), nil }
+	leaves := func(e event.Event) (joined, left []string) { return nil, unpackIDs(e.Data) }
+	change := func(_ storage.Querier, events []event.Event) ([]any, error) {
+		return each(events, func(e event.Event) any { return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID} }), nil
+	}
+	return []event.Kind{
+		{Name: MessageNew, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
+		{Name: MessageEdited, Render: renderMessages(func(e event.Event, m *Message) any { return Edited{m, m.ID, e.ActorID} })},
+		{Name: MessageDeleted, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
+			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
+		}},
+		{Name: MessageRead, Render: renderReadings},
+		{Name: ConversationNew, Render: renderConversations, Membership: joins},
+		{Name: ConversationUpdated, Render: renderConversations},
+		{Name: ConversationDeleted, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
+			return each(events, func(e event.Event) any { return ConversationGone{e.ScopeID, e.ActorID} }), nil
+		}},
+		{Name: ParticipantAdded, Render: change, Membership: joins},
+		{Name: ParticipantRemoved, Render: change, Membership: leaves},
+	}
+}
+
+func each(events []event.Event, fn func(e event.Event) any) []any {
+	values := make([]any, len(events))
+	for i, e := range events {
+		values[i] = fn(e)
+	}
+	return values
+}
+
+// renderMessages reads the messages as they are now: edited since, or tombstones. Those purged are skipped.
+func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Querier, events []event.Event) ([]any, error) {
+	return func(q storage.Querier, events []event.Event) ([]any, error) {
+		ids := make([]string, len(events))
+		for i, e := range events {
+			ids[i] = e.SubjectID
+		}
+		found, err := messagesByID(q, distinct(ids))
+		if err != nil {
+			return nil, err
+		}
+		list := make([]*Message, 0, len(found))
+		for _, m := range found {
+			list = append(list, m)
+		}
+		if err := complete(q, list); err != nil {
+			return nil, err
+		}
+		return each(events, func(e event.Event) any {
+			if m := found[e.SubjectID]; m != nil {
+				return form(e, m)
+			}
+			return nil
+		}), nil
+	}
+}
+
+func renderConversations(q storage.Querier, events []event.Event) ([]any, error) {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.SubjectID
+	}
+	found, err := conversations(q, "", distinct(ids))
+	if err != nil {
+		return nil, err
+	}
+	return each(events, func(e event.Event) any {
+		if c := found[e.SubjectID]; c != nil {
+			return c
+		}
+		return nil
+	}), nil
+}
+
+// mine reads a conversation as the caller sees it.
+func mine(q storage.Querier, by api.Caller, id string) (*Conversation, error) {
+	if _, err := memberOf(q, by, id); err != nil {
+		return nil, err
+	}
+	found, err := conversations(q, by.UserID, []string{id})
+	if err != nil {
+		return nil, err
+	}
+	return found[id], nil
+}
+
+// shared reads a conversation as it is sent to all members alike.
+func shared(q storage.Querier, id string) (*Conversation, error) {
+	found, err := conversations(q, "", []string{id})
+	return found[id], err
+}
+
+// conversations reads conversations as the viewer sees them, or as everybody may see them when viewer is "": then
+// without last message and without anybody's own counters. The number of queries does not depend on the number read.
+func conversations(q storage.Querier, viewer string, ids []string) (map[string]*Conversation, error) {
+	found := make(map[string]*Conversation, len(ids))
+	for _, chunk := range storage.Chunks(ids) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query(`SELECT c.id, c.type, c.name, c.description, c.avatar, c.created_by, c.last_n, c.last_message_at, c.is_locked,
+			c.disappearing_seconds, c.created_at, c.updated_at FROM conversation c WHERE c.deleted_at IS NULL AND c.id IN (`+marks+")", args...)
+		if err != nil {
+			return nil, fmt.Errorf("read conversations: %w", err)
+		}
+		if err := scanConversations(rows, found); err != nil {
+			return nil, fmt.Errorf("read conversations: %w", err)
+		}
+		if err := addParticipants(q, viewer, marks, args, found); err != nil {
+			return nil, err
+		}
+		if viewer == "" {
+			continue
+		}
+		if err := addOwn(q, viewer, marks, args, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
+	defer rows.Close()
+	for rows.Next() {
+		c := &Conversation{Participants: []Participant{}, Admins: []string{}, PinnedMessages: []any{}}
+		var last, created, updated int64
+		if err := rows.Scan(&c.ID, &c.Type, &c.Name, &c.Description, &c.Avatar, &c.CreatedBy, &c.LastN, &last, &c.IsLocked,
+			&c.DisappearingTimer, &created, &updated); err != nil {
+			return err
+		}
+		c.MongoID, c.LastMessageAt, c.CreatedAt, c.UpdatedAt = c.ID, api.Millis(last), api.Millis(created), api.Millis(updated)
+		found[c.ID] = c
+	}
+	return rows.Err()
+}
+
+func addParticipants(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
+	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.is_pinned, `+account.PublicColumns+`
+		FROM member m JOIN user u ON u.id = m.user_id
+		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n = m.read_n AND m.read_n > m.history_from_n
+		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", args...)
+	if err != nil {
+		return fmt.Errorf("read participants: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p Participant
+		var id string
+		var joined int64
+		var muted, pinned bool
+		if err := rows.Scan(append([]any{&id, &p.Role, &joined, &p.LastReadMessageID, &muted, &pinned}, p.User.PublicTargets()...)...); err != nil {
+			return fmt.Errorf("read participants: %w", err)
+		}
+		c := found[id]
+		if c == nil {
+			continue
+		}
+		p.User.MongoID, p.JoinedAt = p.User.ID, api.Millis(joined)
+		if p.User.ID == viewer {
+			p.IsMuted, p.IsPinned = muted, pinned
+		}
+		c.Participants = append(c.Participants, p)
+		if p.Role == "admin" {
+			c.Admins = append(c.Admins, p.User.ID)
+		}
+	}
+	return rows.Err()
+}
+
+// addOwn adds what only the viewer sees: unread counter, archive switch, and the last message they may see.
+func addOwn(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
+	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived,
+		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
+			AND x.sender_id <> m.user_id AND x.deleted_at IS NULL),
+		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL
+			AND x.n > max(m.clear_n, m.history_from_n) ORDER BY x.n DESC LIMIT 1)
+		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{viewer}, args...)...)
+	if err != nil {
+		return fmt.Errorf("read own state: %w", err)
+	}
+	last := map[string]string{}
+	var ids []string
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var archived bool
+		var unread int64
+		var lastID sql.NullString
+		if err := rows.Scan(&id, &archived, &unread, &lastID); err != nil {
+			return fmt.Errorf("read own state: %w", err)
+		}
+		c := found[id]
+		if c == nil {
+			continue
+		}
+		c.IsArchived, c.UnreadCount = archived, unread
+		for i := range c.Participants {
+			if c.Participants[i].User.ID == viewer {
+				c.Participants[i].UnreadCount = unread
+			}
+		}
+		if lastID.Valid {
+			last[id] = lastID.String
+			ids = append(ids, lastID.String)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	messages, err := messagesByID(q, ids)
+	if err != nil {
+		return err
+	}
+	list := make([]*Message, 0, len(messages))
+	for _, m := range messages {
+		list = append(list, m)
+	}
+	if err := complete(q, list); err != nil {
+		return err
+	}
+	for id, messageID := range last {
+		found[id].LastMessage = messages[messageID]
+	}
+	return nil
+}

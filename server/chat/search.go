@@ -1,0 +1,408 @@
+package chat
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+//go:embed searchindex/*.sql
+var searchSchema embed.FS
+
+// Search is the index of words: a database of its own that follows the event log. A send never waits for it.
+type Search struct {
+	index  *storage.DB
+	db     *storage.DB
+	events *event.Log
+	log    *slog.Logger
+}
+
+const (
+	indexPause = 200 * time.Millisecond // gathers a batch, and stays within the second that search may be behind
+	indexBatch = 1000                   // events in one step
+	foundMax   = 1000                   // where counting matches ends
+)
+
+// OpenSearch opens the index beside the database. One that cannot be read is removed and made again.
+func OpenSearch(path string, db *storage.DB, events *event.Log, log *slog.Logger) (*Search, error) {
+	schema, err := fs.Sub(searchSchema, "searchindex")
+	if err != nil {
+		return nil, err
+	}
+	opts := storage.Options{Path: path, Migrations: schema, Rebuildable: true, Log: log}
+	index, err := storage.Open(opts)
+	if err != nil {
+		log.Warn("search index cannot be read and is made again", "error", err)
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("remove search index: %w", err)
+			}
+		}
+		if index, err = storage.Open(opts); err != nil {
+			return nil, fmt.Errorf("open search index: %w", err)
+		}
+	}
+	return &Search{index: index, db: db, events: events, log: log}, nil
+}
+
+// Close closes the index.
+func (x *Search) Close() error { return x.index.Close() }
+
+// Run keeps the index up to date until ctx ends.
+func (x *Search) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := x.follow(ctx); err != nil && ctx.Err() == nil {
+			x.log.Error("search index", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// Seq returns how far in the event log the index goes.
+func (x *Search) Seq(ctx context.Context) (seq int64, err error) {
+	err = x.index.Read(ctx, func(v storage.View) error {
+		err := v.QueryRow("SELECT seq FROM progress").Scan(&seq)
+		if errors.Is(err, sql.ErrNoRows) {
+			seq = -1
+			return nil
+		}
+		return err
+	})
+	return seq, err
+}
+
+func (x *Search) follow(ctx context.Context) error {
+	at, err := x.Seq(ctx)
+	if err != nil {
+		return err
+	}
+	var floor int64
+	if err := x.db.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err }); err != nil {
+		return err
+	}
+	if at < 0 && floor > 1 || at >= 0 && floor > at+1 {
+		if at, err = x.Rebuild(ctx); err != nil {
+			return err
+		}
+	}
+	at = max(at, 0)
+	for {
+		if err := x.events.Wait(ctx, at); err != nil {
+			return err
+		}
+		if x.events.Committed()-at < indexBatch { // a full batch is waiting only when the index is behind
+			select {
+			case <-time.After(indexPause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if at, err = x.step(ctx, at); err != nil {
+			return err
+		}
+	}
+}
+
+// entry is a change of the index.
+type entry struct {
+	kind, subject              string
+	conversation, typ, content sql.NullString
+	n, created                 sql.NullInt64
+}
+
+// step indexes the next events after at and returns how far it came.
+func (x *Search) step(ctx context.Context, at int64) (int64, error) {
+	upTo := min(at+indexBatch, x.events.Committed())
+	var entries []entry
+	err := x.db.Read(ctx, func(v storage.View) error {
+		rows, err := v.Query(`SELECT e.kind, e.subject_id, x.conversation_id, x.type, x.content, x.n, x.created_at
+			FROM event e LEFT JOIN message x ON x.id = e.subject_id AND x.deleted_at IS NULL
+			WHERE e.seq > ? AND e.seq <= ? AND e.kind IN ('message:new', 'message:edited', 'message:deleted', 'conversation:deleted') ORDER BY e.seq`, at, upTo)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var e entry
+			if err := rows.Scan(&e.kind, &e.subject, &e.conversation, &e.typ, &e.content, &e.n, &e.created); err != nil {
+				return err
+			}
+			entries = append(entries, e)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return at, fmt.Errorf("read events for search: %w", err)
+	}
+	return upTo, x.apply(ctx, entries, upTo)
+}
+
+func (x *Search) apply(ctx context.Context, entries []entry, seq int64) error {
+	return x.index.Write(ctx, "search.index", func(tx *storage.Tx) error {
+		for _, e := range entries {
+			if err := indexOne(tx, e); err != nil {
+				return fmt.Errorf("index %s: %w", e.kind, err)
+			}
+		}
+		_, err := tx.Exec("INSERT INTO progress (one, seq) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET seq = excluded.seq", seq)
+		return err
+	})
+}
+
+func indexOne(tx *storage.Tx, e entry) error {
+	switch {
+	case e.kind == ConversationDeleted:
+		if _, err := tx.Exec("DELETE FROM word WHERE rowid IN (SELECT id FROM doc WHERE conversation_id = ?)", e.subject); err != nil {
+			return err
+		}
+		_, err := tx.Exec("DELETE FROM doc WHERE conversation_id = ?", e.subject)
+		return err
+	case e.kind == MessageNew && e.content.Valid:
+		result, err := tx.Exec(`INSERT INTO doc (message_id, conversation_id, n, type, created_at) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (message_id) DO NOTHING`, e.subject, e.conversation.String, e.n.Int64, e.typ.String, e.created.Int64)
+		if err != nil {
+			return err
+		}
+		if added, err := result.RowsAffected(); err != nil || added == 0 {
+			return err // indexed before
+		}
+		id, err := result.LastInsertId()
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("INSERT INTO word (rowid, content) VALUES (?, ?)", id, e.content.String)
+		return err
+	case e.kind == MessageNew:
+		return nil // deleted since
+	}
+	var id int64
+	err := tx.QueryRow("SELECT id FROM doc WHERE message_id = ?", e.subject).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec("DELETE FROM word WHERE rowid = ?", id); err != nil {
+		return err
+	}
+	if !e.content.Valid {
+		_, err := tx.Exec("DELETE FROM doc WHERE id = ?", id)
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO word (rowid, content) VALUES (?, ?)", id, e.content.String)
+	return err
+}
+
+// Rebuild makes the index anew from the messages, in the order they were sent, and returns the seq it stands for.
+func (x *Search) Rebuild(ctx context.Context) (int64, error) {
+	seq, start, count := x.events.Committed(), time.Now(), 0
+	err := x.index.Write(ctx, "search.clear", func(tx *storage.Tx) error {
+		if _, err := tx.Exec("DELETE FROM doc"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM progress"); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT INTO word (word) VALUES ('delete-all')")
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("clear search index: %w", err)
+	}
+	for last := ""; ; {
+		var page []entry
+		err := x.db.Read(ctx, func(v storage.View) error {
+			rows, err := v.Query(`SELECT x.id, x.conversation_id, x.type, x.content, x.n, x.created_at FROM message x
+				WHERE x.id > ? AND x.deleted_at IS NULL ORDER BY x.id LIMIT 500`, last)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				e := entry{kind: MessageNew}
+				if err := rows.Scan(&e.subject, &e.conversation, &e.typ, &e.content, &e.n, &e.created); err != nil {
+					return err
+				}
+				page = append(page, e)
+			}
+			return rows.Err()
+		})
+		if err != nil {
+			return 0, fmt.Errorf("read messages for search: %w", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		if err := x.apply(ctx, page, -1); err != nil {
+			return 0, err
+		}
+		last, count = page[len(page)-1].subject, count+len(page)
+	}
+	x.log.Info("search index made anew", "messages", count, "took", time.Since(start))
+	return seq, x.apply(ctx, nil, seq)
+}
+
+// FindInput is a search.
+type FindInput struct {
+	Q              string `query:"q" maxLength:"256" required:"true"`
+	ConversationID string `query:"conversationId"`
+	Type           string `query:"type"`
+	Limit          int    `query:"limit" minimum:"1" maximum:"100" default:"20"`
+	Skip           int    `query:"skip" minimum:"0" maximum:"10000"`
+	StartDate      string `query:"startDate" doc:"ISO 8601"`
+	EndDate        string `query:"endDate" doc:"ISO 8601"`
+}
+
+// Found is the answer of a search, newest first. Items repeats Messages under the name the mobile client reads.
+// Total stops counting at 1,000. Current is false while the index is more than a second behind.
+type Found struct {
+	Messages []*Message `json:"messages"`
+	Items    []*Message `json:"items"`
+	Total    int        `json:"total"`
+	Current  bool       `json:"current"`
+}
+
+// Find searches the caller's own conversations for messages with all the words. The last word may be unfinished.
+// Codes: CONVERSATION_NOT_FOUND, VALIDATION.
+func (s *Service) Find(ctx context.Context, by api.Caller, in *FindInput) (*Found, error) {
+	out := &Found{Messages: []*Message{}, Items: []*Message{}, Current: true}
+	from, to, err := period(in.StartDate, in.EndDate)
+	if err != nil {
+		return nil, err
+	}
+	floors, err := s.searchable(ctx, by, in.ConversationID)
+	match := matchWords(in.Q)
+	if err != nil || match == "" || len(floors) == 0 {
+		return out, err
+	}
+	ids := make([]string, 0, len(floors))
+	for id := range floors {
+		ids = append(ids, id)
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	var hits []string
+	err = s.search.index.Read(ctx, func(v storage.View) error {
+		rows, err := v.Query(`SELECT d.message_id, d.conversation_id, d.n FROM word JOIN doc d ON d.id = word.rowid
+			WHERE word MATCH ? AND d.conversation_id IN (SELECT value FROM json_each(?)) AND (? = '' OR d.type = ?) AND d.created_at BETWEEN ? AND ?
+			ORDER BY word.rowid DESC`, match, string(list), in.Type, in.Type, from, to)
+		if err != nil {
+			return fmt.Errorf("search: %w", err)
+		}
+		defer rows.Close()
+		for out.Total < foundMax+in.Skip && rows.Next() {
+			var id, conversation string
+			var n int64
+			if err := rows.Scan(&id, &conversation, &n); err != nil {
+				return fmt.Errorf("search: %w", err)
+			}
+			if n <= floors[conversation] {
+				continue
+			}
+			if out.Total >= in.Skip && len(hits) < in.Limit {
+				hits = append(hits, id)
+			}
+			out.Total++
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Read(ctx, func(v storage.View) error {
+		found, err := messagesByID(v, hits)
+		if err != nil {
+			return err
+		}
+		for _, id := range hits {
+			if m := found[id]; m != nil && !m.IsDeleted {
+				out.Messages = append(out.Messages, m)
+			}
+		}
+		return complete(v, out.Messages)
+	})
+	out.Items = out.Messages
+	if seq, seqErr := s.search.Seq(ctx); seqErr == nil {
+		out.Current = s.search.events.Committed()-seq < indexBatch
+	}
+	return out, err
+}
+
+// searchable returns the conversations to search, each with the number up to which the caller sees nothing.
+func (s *Service) searchable(ctx context.Context, by api.Caller, conversationID string) (map[string]int64, error) {
+	floors := map[string]int64{}
+	err := s.db.Read(ctx, func(v storage.View) error {
+		if conversationID != "" {
+			at, err := memberOf(v, by, conversationID)
+			floors[conversationID] = at.floor
+			return err
+		}
+		rows, err := v.Query("SELECT conversation_id, max(history_from_n, clear_n) FROM member WHERE user_id = ? AND left_seq IS NULL", by.UserID)
+		if err != nil {
+			return fmt.Errorf("list searchable: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			var floor int64
+			if err := rows.Scan(&id, &floor); err != nil {
+				return err
+			}
+			floors[id] = floor
+		}
+		return rows.Err()
+	})
+	return floors, err
+}
+
+// matchWords turns what somebody typed into an FTS5 expression: every word, the last one as a prefix. Nothing they
+// type is syntax.
+func matchWords(q string) string {
+	words := strings.FieldsFunc(q, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
+	if len(words) == 0 {
+		return ""
+	}
+	return `"` + strings.Join(words, `" "`) + `"*`
+}
+
+// period reads the bounds of a search in milliseconds.
+func period(start, end string) (from, to int64, err error) {
+	from, to = 0, 1<<62
+	parse := func(field, text string, into *int64, wholeDay time.Duration) error {
+		if text == "" {
+			return nil
+		}
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			if at, err = time.Parse(time.DateOnly, text); err != nil {
+				return api.Invalid(field, "expected an ISO 8601 date")
+			}
+			at = at.Add(wholeDay)
+		}
+		*into = at.UnixMilli()
+		return nil
+	}
+	if err := parse("startDate", start, &from, 0); err != nil {
+		return 0, 0, err
+	}
+	return from, to, parse("endDate", end, &to, 24*time.Hour-time.Millisecond)
+}

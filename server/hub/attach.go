@@ -1,0 +1,303 @@
+package hub
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// hello is the first frame a client gets.
+type hello struct {
+	UserID    string `json:"userId"`
+	SessionID string `json:"sessionId"`
+	Seq       int64  `json:"seq"`
+	Heartbeat int64  `json:"heartbeat"` // milliseconds
+}
+
+// ServeHTTP upgrades GET /ws. The caller is known by a bearer token, by a ticket, or by a first frame
+// {"op":"auth","data":{"token":"..."}} within ten seconds.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	by := h.opts.Describe(r)
+	var err error
+	switch token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); {
+	case bearer:
+		err = h.opts.Authenticate.Authenticate(r.Context(), token, &by)
+	case r.URL.Query().Has("ticket"):
+		err = h.redeem(r.Context(), r.URL.Query().Get("ticket"), &by)
+	case h.pending.Load() >= pendingMax:
+		err = api.E("OVERLOADED")
+	}
+	if err == nil && by.SignedIn() {
+		err = h.admit(by)
+	}
+	if err != nil {
+		h.table.Fail(w, r, err)
+		return
+	}
+	upgrader := websocket.Upgrader{
+		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: writePool,
+		Subprotocols: []string{"quckchat.v1"}, CheckOrigin: h.opts.Origin, HandshakeTimeout: writeDeadline,
+	}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	c := &conn{hub: h, ws: ws, net: ws.NetConn(), by: by}
+	if tcp, ok := c.net.(syscall.Conn); ok {
+		c.raw, _ = tcp.SyscallConn()
+	}
+	_ = c.net.SetDeadline(time.Time{})
+	ws.SetReadLimit(h.opts.MaxFrame)
+	ws.SetPingHandler(func(data string) error { c.send(frame(opPong, []byte(data))); return nil })
+	ws.SetPongHandler(func(string) error {
+		return c.net.SetReadDeadline(time.Now().Add(h.opts.Heartbeat*5/2 + time.Second))
+	})
+	ws.SetCloseHandler(func(code int, _ string) error { c.finish(closeGoingAway, ""); return nil })
+	since := r.URL.Query().Get("since")
+	h.readers.Add(1)
+	go c.begin(context.WithoutCancel(r.Context()), since) // a stack of its own: the one of the HTTP handler has grown
+}
+
+var writePool = &syncPool{}
+
+// syncPool hands gorilla nothing to keep: the hub writes frames itself.
+type syncPool struct{}
+
+// Get returns nil, upon which gorilla makes a buffer for the rare frame it writes itself.
+func (*syncPool) Get() any { return nil }
+
+// Put lets the buffer go.
+func (*syncPool) Put(any) {}
+
+// begin authenticates if need be, attaches, and reads.
+func (c *conn) begin(ctx context.Context, since string) {
+	if !c.by.SignedIn() && !c.authenticate(ctx) {
+		c.net.Close()
+		c.hub.readers.Done()
+		return
+	}
+	if !c.hub.attach(ctx, c, since) {
+		c.net.Close()
+		c.hub.readers.Done()
+		return
+	}
+	c.read(ctx)
+}
+
+func (c *conn) authenticate(ctx context.Context) bool {
+	c.hub.pending.Add(1)
+	defer c.hub.pending.Add(-1)
+	data, ok := c.receive(authDeadline)
+	var r struct {
+		request
+		Data struct {
+			Token string `json:"token"`
+		} `json:"data"`
+	}
+	if !ok || json.Unmarshal(data, &r) != nil || r.Op != "auth" {
+		c.finish(closeAuthLate, "sign in first")
+		return false
+	}
+	if err := c.hub.opts.Authenticate.Authenticate(ctx, strings.TrimPrefix(r.Data.Token, "Bearer "), &c.by); err != nil {
+		c.finish(closeRevoked, "token not valid")
+		return false
+	}
+	if err := c.hub.admit(c.by); err != nil {
+		c.finish(closeRevoked, "too many sockets")
+		return false
+	}
+	if scalar(r.ID) {
+		if b, err := answerFrame(r.ID, map[string]bool{"success": true}, nil); err == nil {
+			c.send(b)
+		}
+	}
+	return true
+}
+
+// admit refuses one socket too many, and all of them when the server stops.
+func (h *Hub) admit(by api.Caller) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return api.E("SHUTTING_DOWN")
+	}
+	if p := h.people[by.UserID]; p != nil && len(p.conns) >= h.opts.MaxPerUser {
+		return api.E("TOO_MANY_SOCKETS")
+	}
+	return nil
+}
+
+// stay is a row of member that matters to somebody who connects.
+type stay struct {
+	conversationID string
+	joined         int64
+	left           sql.NullInt64
+}
+
+// attach adds the connection to the live stream at one seq, greets it, and lets it catch up from since.
+func (h *Hub) attach(ctx context.Context, c *conn, since string) bool {
+	for range 10 {
+		h.mu.Lock()
+		published := h.seq
+		_, here := h.people[c.by.UserID]
+		h.mu.Unlock()
+		var stays []stay
+		head := published
+		if !here {
+			err := h.opts.DB.Read(ctx, func(v storage.View) (err error) {
+				if head, err = event.Head(v); err != nil {
+					return err
+				}
+				stays, err = staysOf(v, c.by.UserID, published)
+				return err
+			})
+			if err != nil {
+				h.opts.Log.Error("attach socket", "error", err)
+				return false
+			}
+		}
+		if at, ok := h.tryAttach(c, stays, head, here, since != ""); ok {
+			c.greet(at)
+			if !h.opts.Alive(ctx, c.by) { // revoked between its authentication and now: the event of it has passed
+				c.finish(closeRevoked, "session ended")
+				h.detach(c)
+				return false
+			}
+			if since != "" {
+				c.catchUp(ctx, since, at)
+			}
+			return true
+		}
+	}
+	h.opts.Log.Warn("attach socket: memberships change too fast")
+	return false
+}
+
+// staysOf reads the stays of a person that are open, or that ended after seq.
+func staysOf(q storage.Querier, userID string, seq int64) ([]stay, error) {
+	rows, err := q.Query("SELECT conversation_id, joined_seq, left_seq FROM member WHERE user_id = ? AND (left_seq IS NULL OR left_seq > ?)", userID, seq)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var stays []stay
+	for rows.Next() {
+		var s stay
+		if err := rows.Scan(&s.conversationID, &s.joined, &s.left); err != nil {
+			return nil, err
+		}
+		stays = append(stays, s)
+	}
+	return stays, rows.Err()
+}
+
+// tryAttach attaches at the seq published now, given the stays as of head; not ok means that the memberships must be
+// read again, because more changed meanwhile than the hub remembers.
+func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp bool) (at int64, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return 0, false
+	}
+	p := h.people[c.by.UserID]
+	if p == nil && expected {
+		return 0, false
+	}
+	appeared := false
+	if p == nil {
+		if h.seq > head && len(h.changes) > changesKept && h.changes[0].seq > head {
+			return 0, false
+		}
+		p = &person{id: c.by.UserID, rooms: map[string]*room{}}
+		for _, s := range stays {
+			if s.joined <= h.seq && (!s.left.Valid || s.left.Int64 > h.seq) {
+				h.enter(p, s.conversationID)
+			}
+		}
+		for _, ch := range h.changes { // what was published after the memberships were read
+			if ch.seq <= head {
+				continue
+			}
+			if slices.Contains(ch.joined, p.id) {
+				h.enter(p, ch.conversationID)
+			}
+			if slices.Contains(ch.left, p.id) {
+				h.exit(p, ch.conversationID)
+			}
+		}
+		h.people[p.id] = p
+		appeared = true
+	}
+	if p.grace != nil {
+		p.grace.Stop()
+		p.grace = nil
+	}
+	p.role = c.by.Role
+	c.reading, c.last = catchingUp, h.seq
+	p.conns = append(p.conns, c)
+	if c.by.SessionID != "" {
+		h.sessions[c.by.SessionID] = append(h.sessions[c.by.SessionID], c)
+	}
+	c.slot = h.next % heartbeatSlots
+	h.next++
+	h.slots[c.slot][c] = struct{}{}
+	h.open.Add(1)
+	if appeared {
+		h.announce(p, "user:online", map[string]string{"userId": p.id})
+	}
+	return h.seq, true
+}
+
+func (c *conn) greet(seq int64) {
+	if b, err := eventFrame(0, "hello", hello{c.by.UserID, c.by.SessionID, seq, c.hub.opts.Heartbeat.Milliseconds()}); err == nil {
+		c.send(b)
+	}
+}
+
+// detach removes the connection; with the last one of a person the grace begins.
+func (h *Hub) detach(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.slots[c.slot], c)
+	h.open.Add(-1)
+	if list := without(h.sessions[c.by.SessionID], c); len(list) > 0 {
+		h.sessions[c.by.SessionID] = list
+	} else {
+		delete(h.sessions, c.by.SessionID)
+	}
+	p := h.people[c.by.UserID]
+	if p == nil {
+		return
+	}
+	if p.conns = without(p.conns, c); len(p.conns) == 0 && !h.closing {
+		p.grace = time.AfterFunc(graceTime, func() { h.left(p) })
+	}
+}
+
+func without(list []*conn, c *conn) []*conn {
+	if i := slices.Index(list, c); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// parseSince reads the seq of a resume; what is not a number asks for a resync.
+func parseSince(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}

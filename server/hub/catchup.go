@@ -1,0 +1,135 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// catchUp sends what the client missed after since and up to at, where it was attached, and then lets it go live. It
+// gets "resumed" at the end, or "resync" when the log does not reach back that far.
+func (c *conn) catchUp(ctx context.Context, text string, at int64) {
+	since := parseSince(text)
+	name := "resumed"
+	if ok, err := c.replay(ctx, since, at); err != nil {
+		c.hub.opts.Log.Error("catch up", "error", err)
+		c.finish(closeResync, "resync")
+		return
+	} else if !ok {
+		name = "resync"
+	}
+	end, err := eventFrame(0, name, map[string]int64{"seq": at})
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	if !c.ending {
+		for _, b := range append([][]byte{end}, c.held...) { // bounded by what may be held
+			c.queue, c.bytes = append(c.queue, b), c.bytes+len(b)
+		}
+	}
+	c.held, c.reading = nil, false
+	c.mu.Unlock()
+	c.flushNow()
+}
+
+// replay sends the events of the client in (since, at]; not ok means that some of them are no longer kept, or that
+// since is of another log.
+func (c *conn) replay(ctx context.Context, since, at int64) (ok bool, err error) {
+	var floor int64
+	if err := c.hub.opts.DB.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err }); err != nil {
+		return false, err
+	}
+	if since < 0 || since > at || floor > since+1 {
+		return false, nil
+	}
+	for since < at {
+		upTo := min(at, since+catchUpWindow)
+		if err := c.replayWindow(ctx, since, upTo); err != nil {
+			return false, err
+		}
+		since = upTo
+	}
+	return true, nil
+}
+
+func (c *conn) replayWindow(ctx context.Context, since, upTo int64) error {
+	var events []event.Event
+	err := c.hub.opts.DB.Read(ctx, func(v storage.View) (err error) {
+		events, err = missed(v, c.by, since, upTo)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for len(events) > 0 {
+		page := events[:min(len(events), catchUpPage)]
+		events = events[len(page):]
+		var values []any
+		if err := c.hub.opts.DB.Read(ctx, func(v storage.View) (err error) {
+			values, err = c.hub.opts.Events.Values(v, page)
+			return err
+		}); err != nil {
+			return err
+		}
+		for i, e := range page {
+			if values[i] == nil {
+				continue
+			}
+			b, err := eventFrame(e.Seq, e.Kind, values[i])
+			if err != nil {
+				return err
+			}
+			c.late(b)
+		}
+		c.flushNow()
+		if !c.wait(ctx) {
+			return context.DeadlineExceeded
+		}
+	}
+	return nil
+}
+
+// late queues an event of the log while it is being read.
+func (c *conn) late(b []byte) {
+	c.mu.Lock()
+	if !c.ending {
+		c.queue, c.bytes = append(c.queue, b), c.bytes+len(b)
+	}
+	c.mu.Unlock()
+}
+
+// flushNow writes what late has queued, unless somebody is writing already.
+func (c *conn) flushNow() {
+	c.mu.Lock()
+	flush := !c.writing && len(c.queue) > 0
+	if flush {
+		c.writing = true
+	}
+	c.mu.Unlock()
+	if flush {
+		c.flush()
+	}
+}
+
+// missed reads the pointers that concern a caller in (since, upTo], in order: of their conversations while they were
+// in them, of themselves, of their session.
+func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event, error) {
+	rows, err := q.Query(`SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
+		FROM member m CROSS JOIN event e
+		WHERE m.user_id = ?1 AND (m.left_seq IS NULL OR m.left_seq > ?3) AND e.scope = 'conversation' AND e.scope_id = m.conversation_id
+			AND e.seq > ?3 AND e.seq <= ?4 AND e.seq >= m.joined_seq AND (m.left_seq IS NULL OR e.seq <= m.left_seq)
+		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
+		FROM event e WHERE e.scope = 'user' AND e.scope_id = ?1 AND e.seq > ?3 AND e.seq <= ?4
+		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
+		FROM event e WHERE e.scope = 'session' AND e.scope_id = ?2 AND e.seq > ?3 AND e.seq <= ?4
+		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
+		FROM event e WHERE e.scope = 'admin' AND e.scope_id = '' AND e.seq > ?3 AND e.seq <= ?4 AND ?5
+		ORDER BY 1`, by.UserID, by.SessionID, since, upTo, by.Role >= api.RoleModerator)
+	if err != nil {
+		return nil, err
+	}
+	return event.Scan(rows)
+}

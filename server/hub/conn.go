@@ -1,0 +1,284 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/quckchat/quckchat/server/api"
+)
+
+// conn is one socket. Its reader goroutine is all it costs while idle; it is written to by whoever has something
+// for it, one at a time.
+type conn struct {
+	hub  *Hub
+	ws   *websocket.Conn // for reading
+	net  net.Conn        // for writing
+	raw  syscall.RawConn // of a plain TCP connection, to write without waiting; nil under TLS
+	by   api.Caller
+	slot int
+
+	mu      sync.Mutex
+	queue   [][]byte // frames waiting, in order; at most Options.Queue, more closes the connection
+	bytes   int
+	held    [][]byte // live events while the log is being read
+	reading bool     // the log is being read
+	writing bool     // somebody is writing, and will look at the queue again
+	ending  bool     // the close frame is queued; nothing more is
+	last    int64    // the newest seq queued: none twice, none backwards
+	drained chan struct{}
+}
+
+// push queues a frame. It reports whether the caller has to flush. seq is 0 for what is not of the log.
+func (c *conn) push(b []byte, seq int64) (flush bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending || seq > 0 && seq <= c.last {
+		return false
+	}
+	if c.reading && seq > 0 {
+		if len(c.held) >= 8*c.hub.opts.Queue {
+			return c.end(closeResync, "resync")
+		}
+		c.held, c.last = append(c.held, b), seq
+		return false
+	}
+	if seq > 0 {
+		c.last = seq
+	}
+	return c.add(b)
+}
+
+func (c *conn) add(b []byte) (flush bool) {
+	if len(c.queue) >= c.hub.opts.Queue || c.bytes+len(b) > queueBytesMax && len(c.queue) > 0 {
+		c.hub.dropped.Add(1)
+		return c.end(closeResync, "resync")
+	}
+	c.queue, c.bytes = append(c.queue, b), c.bytes+len(b)
+	flush = !c.writing
+	c.writing = true
+	return flush
+}
+
+// end queues the close frame in place of what waits.
+func (c *conn) end(code int, reason string) (flush bool) {
+	if c.ending {
+		return false
+	}
+	c.ending = true
+	if code == closeResync {
+		c.queue, c.bytes, c.held = nil, 0, nil // it does not read; what it missed is in the log
+		if c.writing {
+			c.net.Close() // somebody is stuck in a write to it
+			return false
+		}
+	}
+	c.queue = append(c.queue, closeFrame(code, reason))
+	flush = !c.writing
+	c.writing = true
+	return flush
+}
+
+// finish sends a close frame after what waits and then ends the connection.
+func (c *conn) finish(code int, reason string) {
+	c.mu.Lock()
+	flush := c.end(code, reason)
+	c.mu.Unlock()
+	if flush {
+		c.flush()
+	}
+}
+
+// buffers assemble several frames into one write.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
+
+// flush writes what waits, without blocking: what the kernel does not take at once is left to a goroutine.
+func (c *conn) flush() {
+	for {
+		b, buf, ok := c.take()
+		if !ok {
+			return
+		}
+		rest := c.try(b)
+		if len(rest) > 0 {
+			rest = append([]byte(nil), rest...)
+			c.give(buf)
+			go c.drain(rest)
+			return
+		}
+		c.give(buf)
+	}
+}
+
+// take returns the bytes of the next write; not ok means that nothing waits and the writer's place is free.
+func (c *conn) take() (b []byte, buf *[]byte, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.writing = false
+		if c.drained != nil {
+			close(c.drained)
+			c.drained = nil
+		}
+		if c.ending {
+			c.net.Close()
+		}
+		return nil, nil, false
+	}
+	if len(c.queue) == 1 || len(c.queue[0]) > 32<<10 {
+		b = c.queue[0]
+		c.queue = c.queue[1:]
+	} else {
+		buf = buffers.Get().(*[]byte)
+		b = (*buf)[:0]
+		for len(c.queue) > 0 && len(b)+len(c.queue[0]) <= cap(b) {
+			b = append(b, c.queue[0]...)
+			c.queue[0] = nil
+			c.queue = c.queue[1:]
+		}
+	}
+	if len(c.queue) == 0 {
+		c.queue, c.bytes = nil, 0 // an idle connection keeps no queue
+	} else {
+		c.bytes -= len(b)
+	}
+	return b, buf, true
+}
+
+func (c *conn) give(buf *[]byte) {
+	if buf != nil {
+		buffers.Put(buf)
+	}
+}
+
+// try writes what the kernel takes now and returns the rest.
+func (c *conn) try(b []byte) []byte {
+	if c.raw == nil {
+		return b
+	}
+	n, err := 0, error(nil)
+	if e := c.raw.Write(func(fd uintptr) bool {
+		n, err = syscall.Write(int(fd), b)
+		return true
+	}); e != nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		c.net.Close() // the reader notices
+		return nil
+	}
+	return b[max(n, 0):]
+}
+
+// drain writes with waiting, until nothing waits or the client does not read for too long.
+func (c *conn) drain(b []byte) {
+	for {
+		_ = c.net.SetWriteDeadline(time.Now().Add(writeDeadline))
+		if _, err := c.net.Write(b); err != nil {
+			c.net.Close()
+			return // writing stays set: nobody else tries
+		}
+		next, buf, ok := c.take()
+		if !ok {
+			return
+		}
+		if b = next; buf != nil {
+			b = append([]byte(nil), next...)
+			c.give(buf)
+		}
+	}
+}
+
+// wait returns when everything queued has been written, or with false when the connection is over.
+func (c *conn) wait(ctx context.Context) bool {
+	c.mu.Lock()
+	if !c.writing {
+		c.mu.Unlock()
+		return true
+	}
+	if c.drained == nil {
+		c.drained = make(chan struct{})
+	}
+	drained := c.drained
+	c.mu.Unlock()
+	timeout := time.NewTimer(2 * writeDeadline)
+	defer timeout.Stop()
+	select {
+	case <-drained:
+		return true
+	case <-timeout.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// send queues and flushes a frame that is not an event of the log.
+func (c *conn) send(b []byte) {
+	if c.push(b, 0) {
+		c.flush()
+	}
+}
+
+// read is the reader goroutine: it ends when the connection does.
+func (c *conn) read(ctx context.Context) {
+	defer c.hub.readers.Done()
+	defer c.hub.detach(c)
+	defer c.net.Close()
+	for {
+		data, ok := c.receive(c.hub.opts.Heartbeat*5/2 + time.Second)
+		if !ok {
+			return
+		}
+		c.handle(ctx, data)
+	}
+}
+
+// receive reads one text frame.
+func (c *conn) receive(patience time.Duration) (data []byte, ok bool) {
+	_ = c.net.SetReadDeadline(time.Now().Add(patience))
+	kind, r, err := c.ws.NextReader()
+	if err != nil {
+		return nil, false
+	}
+	if kind != websocket.TextMessage {
+		c.finish(closeUnsuported, "text frames only")
+		return nil, false
+	}
+	data, err = io.ReadAll(r)
+	return data, err == nil
+}
+
+// handle answers one request.
+func (c *conn) handle(ctx context.Context, data []byte) {
+	var r request
+	var failure any
+	var value any
+	if err := json.Unmarshal(data, &r); err != nil || r.Op == "" {
+		_, e := c.hub.table.Call(ctx, c.by, "", nil)
+		e.Code = "BAD_REQUEST"
+		failure = wireFailure{e.Code, e.Message, nil}
+	} else if r.Op == "ping" {
+		value = map[string]bool{"pong": true}
+	} else if out, e := c.hub.table.Call(ctx, c.by, r.Op, r.Data); e != nil {
+		failure = wireFailure{e.Code, e.Message, e.Fields}
+	} else {
+		value = out
+	}
+	b, err := answerFrame(r.ID, value, failure)
+	if err != nil {
+		c.hub.opts.Log.Error("encode answer", "op", r.Op, "error", err)
+		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", "Internal error.", nil})
+	}
+	c.send(b)
+}
+
+// wireFailure is the error of an answer.
+type wireFailure struct {
+	Code    string           `json:"code"`
+	Message string           `json:"message"`
+	Errors  []api.FieldError `json:"errors,omitempty"`
+}

@@ -1,0 +1,343 @@
+// Package hub is the open sockets: who is connected, what they are told, and how those who were away catch up.
+//
+// The event log's publisher hands over committed events in order ([Hub.Run]). The hub frames each once and gives the
+// same bytes to every connection of its audience, without blocking: a connection that does not keep up is closed
+// with code 4001 and comes back with the last seq it saw. Nothing is lost, because what it misses is in the log.
+//
+// The audience of a conversation is its members, kept in memory for those who are online. Membership changes are
+// events themselves, applied in log order, so that somebody who joins gets the event of it first and somebody who
+// leaves gets it last. Whoever connects is attached at one seq: up to it the log is read, after it events come live.
+//
+// The hub calls operations through the table; it knows nothing of what they do. The protocol is described in
+// docs/protocol.md.
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Options are what New needs.
+type Options struct {
+	DB           *storage.DB
+	Events       *event.Log
+	Cache        *storage.Cache // tickets
+	Authenticate api.Authenticator
+	Alive        func(ctx context.Context, by api.Caller) bool // whether the session still stands
+	Describe     func(r *http.Request) api.Caller
+	Origin       func(r *http.Request) bool // whether a browser page of this origin may connect
+	Offline      func(userID string, at time.Time)
+	Log          *slog.Logger
+	Heartbeat    time.Duration // between two signs of life; a socket silent for two and a half is closed
+	Queue        int           // frames that may wait for a connection
+	MaxPerUser   int           // open sockets of one account
+	MaxFrame     int64         // bytes of a frame from a client
+}
+
+// Hub holds the open sockets.
+type Hub struct {
+	opts  Options
+	table *api.Table
+
+	// mu guards everything below. Lock order: Hub.mu, then conn.mu; never the other way round. Nothing under mu
+	// blocks or touches the disk.
+	mu       sync.Mutex
+	seq      int64 // the newest event handed to connections
+	people   map[string]*person
+	rooms    map[string]*room
+	sessions map[string][]*conn
+	slots    [heartbeatSlots]map[*conn]struct{} // heartbeats are spread over their interval
+	next     int
+	changes  []change // the latest membership changes, oldest first
+	closing  bool
+
+	pending  atomic.Int64 // sockets not yet authenticated
+	open     atomic.Int64
+	dropped  atomic.Int64
+	sent     atomic.Int64
+	readers  sync.WaitGroup
+	toFlush  []*conn // the publisher's alone
+	flushers chan []*conn
+}
+
+// person is an account with sockets, or with none for the few seconds of grace.
+type person struct {
+	id    string
+	role  api.Role
+	conns []*conn
+	rooms map[string]*room
+	grace *time.Timer
+}
+
+// room is a conversation with at least one member online.
+type room struct {
+	id     string
+	people map[string]*person
+}
+
+// change is a membership change that the hub has applied.
+type change struct {
+	seq            int64
+	conversationID string
+	joined, left   []string
+}
+
+const (
+	heartbeatSlots  = 16
+	changesKept     = 2048
+	graceTime       = 5 * time.Second // a socket that comes back within it was never away
+	presenceRoomMax = 100             // in conversations with more people online, presence is asked for, not told
+	pendingMax      = 2000
+	flushInline     = 16
+	authDeadline    = 10 * time.Second
+	writeDeadline   = 10 * time.Second
+	queueBytesMax   = 8 << 20
+	catchUpWindow   = 20000 // seqs read from the log in one go
+	catchUpPage     = 200   // events rendered and sent in one go
+)
+
+// New makes a hub. SetTable must be called before the first connection.
+func New(o Options) *Hub {
+	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*conn{}, flushers: make(chan []*conn, 64)}
+	for i := range h.slots {
+		h.slots[i] = map[*conn]struct{}{}
+	}
+	h.seq = o.Events.Committed()
+	return h
+}
+
+// SetTable gives the hub the operations it calls.
+func (h *Hub) SetTable(t *api.Table) { h.table = t }
+
+// Stats is the state of the hub for metrics.
+type Stats struct{ Sockets, People, Dropped, Sent int64 }
+
+// Stats returns counters for metrics.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	people := len(h.people)
+	h.mu.Unlock()
+	return Stats{h.open.Load(), int64(people), h.dropped.Load(), h.sent.Load()}
+}
+
+// Run delivers until ctx ends.
+func (h *Hub) Run(ctx context.Context) {
+	var helpers sync.WaitGroup
+	for range 2 {
+		helpers.Go(func() {
+			for list := range h.flushers {
+				for _, c := range list {
+					c.flush()
+				}
+			}
+		})
+	}
+	helpers.Go(func() { h.heartbeats(ctx) })
+	h.opts.Events.Publish(ctx, h.committed, h.told)
+	close(h.flushers)
+	helpers.Wait()
+}
+
+// committed delivers a committed batch.
+func (h *Hub) committed(batch []event.Live) {
+	h.mu.Lock()
+	for _, e := range batch {
+		h.deliver(e)
+		h.seq = e.Seq
+	}
+	h.mu.Unlock()
+	h.flushTouched()
+}
+
+// told delivers an ephemeral.
+func (h *Hub) told(e event.Live) {
+	h.mu.Lock()
+	h.deliver(e)
+	h.mu.Unlock()
+	h.flushTouched()
+}
+
+func (h *Hub) deliver(e event.Live) {
+	kind, known := h.opts.Events.Kind(e.Kind)
+	var joined, left []string
+	if known && kind.Membership != nil {
+		joined, left = kind.Membership(e.Event)
+		h.remember(change{e.Seq, e.ScopeID, joined, left})
+		for _, id := range joined {
+			if p := h.people[id]; p != nil {
+				h.enter(p, e.ScopeID)
+			}
+		}
+	}
+	var bytes []byte
+	give := func(c *conn) {
+		if bytes == nil {
+			var err error
+			if bytes, err = eventFrame(e.Seq, e.Kind, e.Value); err != nil {
+				h.opts.Log.Error("encode event", "kind", e.Kind, "error", err)
+				bytes = []byte{}
+			}
+		}
+		if len(bytes) > 0 && c.push(bytes, e.Seq) {
+			h.toFlush = append(h.toFlush, c)
+		}
+	}
+	switch e.Scope {
+	case event.ScopeConversation:
+		if r := h.rooms[e.ScopeID]; r != nil {
+			for id, p := range r.people {
+				if id != e.Except {
+					for _, c := range p.conns {
+						give(c)
+					}
+				}
+			}
+		}
+	case event.ScopeUser:
+		if p := h.people[e.ScopeID]; p != nil {
+			for _, c := range p.conns {
+				give(c)
+			}
+		}
+	case event.ScopeSession:
+		for _, c := range h.sessions[e.ScopeID] {
+			give(c)
+			if e.Kind == "auth:revoked" {
+				c.finish(closeRevoked, "session ended")
+			}
+		}
+	case event.ScopeAdmin:
+		for _, p := range h.people {
+			if p.role >= api.RoleModerator {
+				for _, c := range p.conns {
+					give(c)
+				}
+			}
+		}
+	}
+	for _, id := range left {
+		if p := h.people[id]; p != nil {
+			h.exit(p, e.ScopeID)
+		}
+	}
+}
+
+// flushTouched writes what the last delivery queued: a few connections at once, many by helpers.
+func (h *Hub) flushTouched() {
+	list := h.toFlush
+	h.toFlush = h.toFlush[:0]
+	if len(list) <= flushInline {
+		for _, c := range list {
+			c.flush()
+		}
+		return
+	}
+	h.toFlush = make([]*conn, 0, len(list)) // the helpers keep the old one
+	for len(list) > 0 {
+		n := min(64, len(list))
+		select {
+		case h.flushers <- list[:n]:
+		default:
+			for _, c := range list[:n] {
+				c.flush()
+			}
+		}
+		list = list[n:]
+	}
+}
+
+func (h *Hub) enter(p *person, conversationID string) {
+	r := h.rooms[conversationID]
+	if r == nil {
+		r = &room{conversationID, map[string]*person{}}
+		h.rooms[conversationID] = r
+	}
+	r.people[p.id] = p
+	p.rooms[conversationID] = r
+}
+
+func (h *Hub) exit(p *person, conversationID string) {
+	if r := p.rooms[conversationID]; r != nil {
+		delete(p.rooms, conversationID)
+		delete(r.people, p.id)
+		if len(r.people) == 0 {
+			delete(h.rooms, conversationID)
+		}
+	}
+}
+
+func (h *Hub) remember(c change) {
+	if len(h.changes) >= 2*changesKept {
+		h.changes = append(h.changes[:0], h.changes[len(h.changes)-changesKept:]...)
+	}
+	h.changes = append(h.changes, c)
+}
+
+// heartbeats sends each connection a ping and the current seq once per interval.
+func (h *Hub) heartbeats(ctx context.Context) {
+	tick := time.NewTicker(h.opts.Heartbeat / heartbeatSlots)
+	defer tick.Stop()
+	ping := frame(opPing, nil)
+	for slot := 0; ; slot = (slot + 1) % heartbeatSlots {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		h.mu.Lock()
+		seq := h.seq
+		list := make([]*conn, 0, len(h.slots[slot]))
+		for c := range h.slots[slot] {
+			list = append(list, c)
+		}
+		h.mu.Unlock()
+		beat, err := eventFrame(0, "heartbeat", map[string]int64{"seq": seq})
+		if err != nil {
+			continue
+		}
+		beat = append(append([]byte{}, ping...), beat...)
+		for _, c := range list {
+			if c.push(beat, 0) {
+				c.flush()
+			}
+		}
+	}
+}
+
+// Close tells every client to come back (1012) and waits for their connections to end, until ctx does.
+func (h *Hub) Close(ctx context.Context) {
+	h.mu.Lock()
+	h.closing = true
+	var all []*conn
+	for _, slot := range h.slots {
+		for c := range slot {
+			all = append(all, c)
+		}
+	}
+	for _, p := range h.people {
+		if p.grace != nil {
+			p.grace.Stop()
+		}
+	}
+	h.mu.Unlock()
+	for _, c := range all {
+		c.finish(closeRestart, "server is restarting")
+	}
+	done := make(chan struct{})
+	go func() { h.readers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		for _, c := range all {
+			c.net.Close()
+		}
+	}
+}

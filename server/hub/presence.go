@@ -1,0 +1,145 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"sort"
+	"time"
+
+	"github.com/quckchat/quckchat/server/api"
+)
+
+// ticketLife is how long a ticket may be redeemed, once.
+const ticketLife = 30 * time.Second
+
+// Routes are the operations of the hub itself.
+func (h *Hub) Routes() []api.Row {
+	return []api.Row{
+		api.Op("POST /ws/ticket", "", api.RoleUser, api.TierTicket, h.Ticket, api.Doc("A ticket to open a socket with, for clients that cannot set a header: ?ticket=, once, within 30 s.")),
+		api.Op("GET /presence", "presence:list", api.RoleUser, api.TierRead, h.Presence, api.Doc("Who is online of the people one shares a conversation with.")),
+	}
+}
+
+// Ticket is what POST /ws/ticket answers.
+type Ticket struct {
+	Ticket    string `json:"ticket"`
+	ExpiresIn int    `json:"expiresIn"` // seconds
+}
+
+// Ticket makes a ticket for the caller's session.
+func (h *Hub) Ticket(_ context.Context, by api.Caller, _ *struct{}) (Ticket, error) {
+	secret := make([]byte, 24)
+	_, _ = rand.Read(secret)
+	t := base64.RawURLEncoding.EncodeToString(secret)
+	value, err := json.Marshal(by)
+	if err != nil {
+		return Ticket{}, err
+	}
+	return Ticket{t, int(ticketLife / time.Second)}, h.opts.Cache.Set("ticket:"+t, value, ticketLife)
+}
+
+// redeem turns a ticket into its caller. Code: TICKET_INVALID.
+func (h *Hub) redeem(_ context.Context, ticket string, by *api.Caller) error {
+	value, err := h.opts.Cache.Take("ticket:" + ticket)
+	if err != nil || value == nil {
+		return api.E("TICKET_INVALID")
+	}
+	var who api.Caller
+	if err := json.Unmarshal(value, &who); err != nil {
+		return api.E("TICKET_INVALID")
+	}
+	who.IP, who.UserAgent = by.IP, by.UserAgent
+	*by = who
+	return nil
+}
+
+// Online is who is online.
+type Online struct {
+	Online []string `json:"online"`
+}
+
+// presenceListMax bounds the answer of Presence.
+const presenceListMax = 5000
+
+// Presence lists who is online of those the caller shares a conversation with. It knows the caller's conversations
+// while they have a socket open; without one the list is empty.
+func (h *Hub) Presence(_ context.Context, by api.Caller, _ *struct{}) (Online, error) {
+	out := Online{Online: []string{}}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.people[by.UserID]
+	if p == nil {
+		return out, nil
+	}
+	seen := map[string]bool{p.id: true}
+	for _, r := range p.rooms {
+		for id := range r.people {
+			if !seen[id] && len(out.Online) < presenceListMax {
+				seen[id] = true
+				out.Online = append(out.Online, id)
+			}
+		}
+	}
+	sort.Strings(out.Online)
+	return out, nil
+}
+
+// Online reports whether somebody has a socket open, or had one a moment ago.
+func (h *Hub) Online(userID string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.people[userID] != nil
+}
+
+// announce tells those who share a conversation with p. In a conversation with many people online presence is asked
+// for instead: a thousand people coming back at once would otherwise be a million frames. The caller holds mu.
+func (h *Hub) announce(p *person, kind string, value any) {
+	b, err := eventFrame(0, kind, value)
+	if err != nil {
+		return
+	}
+	var list []*conn
+	seen := map[string]bool{p.id: true}
+	for _, r := range p.rooms {
+		if len(r.people) > presenceRoomMax {
+			continue
+		}
+		for id, other := range r.people {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			for _, c := range other.conns {
+				if c.push(b, 0) {
+					list = append(list, c)
+				}
+			}
+		}
+	}
+	if len(list) > 0 {
+		go func() {
+			for _, c := range list {
+				c.flush()
+			}
+		}()
+	}
+}
+
+// left ends the grace of somebody who has not come back.
+func (h *Hub) left(p *person) {
+	now := time.Now()
+	h.mu.Lock()
+	if len(p.conns) > 0 || h.people[p.id] != p || h.closing {
+		h.mu.Unlock()
+		return
+	}
+	h.announce(p, "user:offline", map[string]string{"userId": p.id, "lastSeen": api.Time(now)})
+	for id := range p.rooms {
+		h.exit(p, id)
+	}
+	delete(h.people, p.id)
+	h.mu.Unlock()
+	h.opts.Offline(p.id, now)
+}

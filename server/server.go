@@ -1,0 +1,301 @@
+// Package server puts QuckChat together: it opens the data directory, makes the services, collects their rows in one
+// table, and serves the table over HTTP, over WebSockets, and over the admin socket.
+//
+// Nothing is decided here; each decision lives in the package of its domain. docs/architecture.md is the map.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/quckchat/quckchat/server/account"
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/chat"
+	"github.com/quckchat/quckchat/server/config"
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/server/hub"
+	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/web"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// Options are what New needs beside the configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	Sources config.Sources   // where the configuration came from, to read it again
+	Now     func() time.Time // nil is the system clock
+}
+
+// Server is a running QuckChat.
+type Server struct {
+	config   *config.Live
+	sources  config.Sources
+	log      *slog.Logger
+	version  string
+	started  time.Time
+	stopping atomic.Bool
+
+	lock        *storage.Lock
+	db          *storage.DB
+	cache       *storage.Cache
+	events      *event.Log
+	jobs        *job.Queue
+	account     *account.Service
+	search      *chat.Search
+	chat        *chat.Service
+	hub         *hub.Hub
+	limit       *limiter // nil when rate limits are off
+	certificate atomic.Pointer[tls.Certificate]
+	table       *api.Table
+
+	listener net.Listener
+	admin    net.Listener
+	closers  []io.Closer // opened so far, closed in reverse
+}
+
+// stopTime is how long an orderly stop may take.
+const stopTime = 4 * time.Second
+
+// New opens the data directory and everything in it, and begins to listen, without serving yet. It fails with a
+// *storage.LockedError when another process holds the directory.
+func New(cfg *config.Live, o Options) (_ *Server, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{config: cfg, sources: o.Sources, log: o.Log, version: o.Version, started: time.Now()}
+	defer func() {
+		if err != nil {
+			s.closeAll()
+		}
+	}()
+	dir := cfg.Get().Data
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	if s.lock, err = storage.AcquireLock(dir); err != nil {
+		return nil, err
+	}
+	s.opened(s.lock)
+	if err := s.open(dir, o); err != nil {
+		return nil, err
+	}
+	return s, s.listen(dir)
+}
+
+// open makes the stores and the services, the lower ones first.
+func (s *Server) open(dir string, o Options) (err error) {
+	s.events = event.New(s.log)
+	if s.db, err = storage.Open(storage.Options{Path: filepath.Join(dir, storage.FileName), Log: s.log, Now: o.Now, AfterBatch: s.events.Flush}); err != nil {
+		return err
+	}
+	s.opened(s.db)
+	if err := s.stored(); err != nil {
+		return err
+	}
+	if err := s.events.Attach(s.db); err != nil {
+		return fmt.Errorf("read event log: %w", err)
+	}
+	if s.cache, _, err = storage.OpenCache(filepath.Join(dir, "cache"), s.log); err != nil {
+		return err
+	}
+	s.opened(s.cache)
+	secrets, err := account.LoadSecrets(dir)
+	if err != nil {
+		return err
+	}
+	s.jobs = job.New(s.db, s.log)
+	s.account = account.New(account.Options{
+		DB: s.db, Events: s.events, Cache: s.cache, Config: s.config, Secrets: secrets, Log: s.log,
+		Online: func(userID string) bool { return s.hub.Online(userID) },
+	})
+	s.events.Register(s.account.Events()...)
+	if s.search, err = chat.OpenSearch(filepath.Join(dir, "search.db"), s.db, s.events, s.log); err != nil {
+		return err
+	}
+	s.opened(s.search)
+	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search})
+	c := s.config.Get()
+	s.hub = hub.New(hub.Options{
+		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Alive: s.account.Alive, Describe: s.describe, Origin: s.allowedOrigin,
+		Offline: s.offline, Log: s.log, Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
+	})
+	if c.RateLimits {
+		s.limit = newLimiter(s.cache, s.log)
+	} else {
+		s.log.Warn("rate limits are off: only for load tests")
+	}
+	return s.calendar()
+}
+
+// calendar is what runs by itself.
+func (s *Server) calendar() error {
+	return errors.Join(
+		s.jobs.Every("event-prune", "17 * * * *", "UTC", func(ctx context.Context) error {
+			return s.events.Prune(ctx, s.config.Get().EventRetention)
+		}),
+		s.jobs.Every("session-cleanup", "42 * * * *", "UTC", s.account.Sweep),
+	)
+}
+
+// rows is the whole table.
+func (s *Server) rows() []api.Row {
+	var rows []api.Row
+	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.hub.Routes(), s.healthRoutes()} {
+		rows = append(rows, part...)
+	}
+	return rows
+}
+
+// routes mounts the table and the pages.
+func (s *Server) routes() (http.Handler, error) {
+	r := chi.NewRouter()
+	c := api.Config{
+		Prefix: prefix, Version: s.version, MaxBody: int64(s.config.Get().BodyLimit), Authenticate: s.account, Log: s.log, Describe: s.describe,
+	}
+	if s.limit != nil {
+		c.Limit = s.limit
+	}
+	var err error
+	if s.table, err = api.NewTable(c, r, s.rows()); err != nil {
+		return nil, err
+	}
+	r.NotFound(s.table.NotFound)
+	r.MethodNotAllowed(s.table.MethodNotAllowed)
+	r.Get("/api/docs", s.docs)
+	pages := web.Handler()
+	for _, path := range []string{"/", "/setup", "/join", "/assets/*"} {
+		r.Method(http.MethodGet, path, pages)
+	}
+	s.hub.SetTable(s.table)
+	return s.handler(r), nil
+}
+
+// listen opens the ports and the admin socket.
+func (s *Server) listen(dir string) (err error) {
+	if s.listener, err = net.Listen("tcp", s.config.Get().Listen); err != nil {
+		return fmt.Errorf("listen on %s: %w (is something else using the port? choose another with --listen)", s.config.Get().Listen, err)
+	}
+	s.opened(s.listener)
+	path := s.config.Get().Admin.Socket
+	if path == "" {
+		path = filepath.Join(dir, "quckchat.sock")
+	}
+	if len(path) > 100 { // a socket's path must fit 108 bytes
+		short, err := os.MkdirTemp("", "quckchat-")
+		if err != nil {
+			return fmt.Errorf("make directory for the admin socket: %w", err)
+		}
+		s.opened(closer(func() error { return os.RemoveAll(short) }))
+		path = filepath.Join(short, "quckchat.sock")
+	}
+	_ = os.Remove(path) // ours: we hold the lock
+	if s.admin, err = net.Listen("unix", path); err != nil {
+		return fmt.Errorf("listen on the admin socket: %w", err)
+	}
+	s.opened(s.admin)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return fmt.Errorf("protect the admin socket: %w", err)
+	}
+	return s.lock.Describe("socket "+path, "listen "+s.listener.Addr().String())
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Account is the accounts, for the command that starts the server and prints its setup link.
+func (s *Server) Account() *account.Service { return s.account }
+
+// Store is the database.
+func (s *Server) Store() *storage.DB { return s.db }
+
+// Run serves until ctx ends, and then stops in order: no new work, sockets told to come back, what is being written
+// finished. It closes everything before it returns.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.closeAll()
+	handler, err := s.routes()
+	if err != nil {
+		return err
+	}
+	work, stopWork := context.WithCancel(context.Background())
+	defer stopWork()
+	var workers sync.WaitGroup
+	workers.Go(func() { s.hub.Run(work) })
+	workers.Go(func() { s.search.Run(work) })
+	workers.Go(func() { s.jobs.Run(work) })
+
+	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: quiet}
+	admin := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet, ConnContext: adminContext(s.log)}
+	failed := make(chan error, 2)
+	serve := func(server *http.Server, l net.Listener) {
+		workers.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve: %w", err)
+			}
+		})
+	}
+	l, err := s.secured(s.listener)
+	if err != nil {
+		return err
+	}
+	serve(web, l)
+	serve(admin, s.admin)
+	s.log.Info("serving", "address", s.Addr().String(), "ready", time.Since(s.started).Round(time.Millisecond))
+
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	s.stopping.Store(true)
+	deadline, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	s.hub.Close(deadline)
+	if web.Shutdown(deadline) != nil {
+		web.Close()
+	}
+	admin.Close()
+	stopWork()
+	workers.Wait()
+	s.log.Info("stopped")
+	return err
+}
+
+// offline notes when somebody was last seen.
+func (s *Server) offline(userID string, at time.Time) {
+	if err := s.account.Seen(context.Background(), userID, at); err != nil && !s.stopping.Load() {
+		s.log.Warn("note last seen", "error", err)
+	}
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+func (s *Server) opened(c io.Closer) { s.closers = append(s.closers, c) }
+
+func (s *Server) closeAll() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Warn("close", "error", err)
+		}
+	}
+	s.closers = nil
+}
+
+// Table is every operation of the server; it is there once Run has begun to serve.
+func (s *Server) Table() *api.Table { return s.table }

@@ -1,0 +1,443 @@
+// Package servertest boots a real server on a temporary directory and talks to it as clients do, over REST and over
+// the native socket.
+//
+//	s := servertest.Start(t)
+//	ada, bob := s.Register("ada"), s.Register("bob")
+//	room := ada.Single(bob)
+//	socket := bob.Socket()
+//	ada.Send(room, "hello")
+//	socket.Expect("message:new")
+package servertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/quckchat/quckchat/server"
+	"github.com/quckchat/quckchat/server/config"
+)
+
+// Patience is how long a test waits for what must happen.
+const Patience = 10 * time.Second
+
+// Password is everybody's.
+const Password = "Correct7!horse"
+
+// Server is a server under test.
+type Server struct {
+	t      testing.TB
+	Dir    string
+	URL    string
+	Inner  *server.Server
+	cancel context.CancelFunc
+	done   chan error
+	env    []string
+}
+
+// Start boots a server with open registration and without rate limits; env adds or overrides settings, as
+// "QUCKCHAT_REGISTRATION=invite". It stops with the test.
+func Start(t testing.TB, env ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: t.TempDir(), env: env}
+	s.Boot()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Boot starts the server on its directory.
+func (s *Server) Boot() {
+	s.t.Helper()
+	env := append([]string{"QUCKCHAT_DATA=" + s.Dir, "QUCKCHAT_LISTEN=127.0.0.1:0", "QUCKCHAT_REGISTRATION=open", "QUCKCHAT_RATE_LIMITS=off"}, s.env...)
+	src := config.Sources{Env: env}
+	snapshot, err := config.Load(src)
+	if err != nil {
+		s.t.Fatalf("configure: %v", err)
+	}
+	level := slog.LevelError
+	if os.Getenv("QUCKCHAT_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	inner, err := server.New(config.NewLive(snapshot), server.Options{Version: "test", Log: log, Sources: src})
+	if err != nil {
+		s.t.Fatalf("start: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Inner, s.cancel, s.done, s.URL = inner, cancel, make(chan error, 1), "http://"+inner.Addr().String()
+	go func() { s.done <- inner.Run(ctx) }()
+	for deadline := time.Now().Add(Patience); ; {
+		if r, err := http.Get(s.URL + "/api/v1/health/ready"); err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal("the server does not become ready")
+		}
+	}
+}
+
+// Stop stops the server in order.
+func (s *Server) Stop() {
+	if s.cancel == nil {
+		return
+	}
+	s.cancel()
+	s.cancel = nil
+	select {
+	case err := <-s.done:
+		if err != nil {
+			s.t.Errorf("server: %v", err)
+		}
+	case <-time.After(Patience):
+		s.t.Error("the server does not stop")
+	}
+}
+
+// User is somebody with an account, signed in; the zero Token is nobody.
+type User struct {
+	Server    *Server
+	Name      string
+	ID        string
+	SessionID string
+	Token     string
+	Refresh   string
+}
+
+// Nobody calls without being signed in.
+func (s *Server) Nobody() *User { return &User{Server: s} }
+
+var phones atomic.Int64
+
+// Register makes an account.
+func (s *Server) Register(name string) *User {
+	s.t.Helper()
+	var out struct {
+		User struct {
+			ID string `json:"_id"`
+		} `json:"user"`
+		AccessToken  string `json:"accessToken"`
+		RefreshToken string `json:"refreshToken"`
+	}
+	body := map[string]any{"phoneNumber": fmt.Sprintf("+1555%07d", phones.Add(1)), "password": Password, "username": name, "displayName": strings.ToUpper(name)}
+	s.Nobody().Do("POST", "/auth/register", body).OK(&out)
+	return &User{Server: s, Name: name, ID: out.User.ID, Token: out.AccessToken, Refresh: out.RefreshToken}
+}
+
+// Reply is an answer of the REST API.
+type Reply struct {
+	t      testing.TB
+	what   string
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Do calls the REST API; body nil sends none, a string or bytes are sent as they are.
+func (u *User) Do(method, path string, body any) Reply {
+	u.Server.t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	case []byte:
+		reader = bytes.NewReader(b)
+	default:
+		raw, err := json.Marshal(body)
+		if err != nil {
+			u.Server.t.Fatal(err)
+		}
+		reader = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequest(method, u.Server.URL+"/api/v1"+path, reader)
+	if err != nil {
+		u.Server.t.Fatal(err)
+	}
+	if reader != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if u.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+u.Token)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		u.Server.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		u.Server.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return Reply{u.Server.t, method + " " + path, answer.StatusCode, answer.Header, raw}
+}
+
+// OK checks for success and decodes the answer into out, unless that is nil.
+func (r Reply) OK(out any) {
+	r.t.Helper()
+	if r.Status/100 != 2 {
+		r.t.Fatalf("%s: %d %s", r.what, r.Status, r.Body)
+	}
+	if out != nil {
+		if err := json.Unmarshal(r.Body, out); err != nil {
+			r.t.Fatalf("%s: %v in %s", r.what, err, r.Body)
+		}
+	}
+}
+
+// Fails checks for an error of the contract's form with this status and code.
+func (r Reply) Fails(status int, code string) {
+	r.t.Helper()
+	var e struct {
+		Success    *bool  `json:"success"`
+		StatusCode int    `json:"statusCode"`
+		Code       string `json:"code"`
+		Message    string `json:"message"`
+		Path       string `json:"path"`
+		Timestamp  string `json:"timestamp"`
+	}
+	if err := json.Unmarshal(r.Body, &e); err != nil {
+		r.t.Fatalf("%s: not the error form: %s", r.what, r.Body)
+	}
+	if r.Status != status || e.Code != code {
+		r.t.Fatalf("%s: got %d %s, want %d %s: %s", r.what, r.Status, e.Code, status, code, r.Body)
+	}
+	if e.Success == nil || *e.Success || e.StatusCode != status || e.Message == "" || e.Path == "" || e.Timestamp == "" {
+		r.t.Fatalf("%s: incomplete error form: %s", r.what, r.Body)
+	}
+}
+
+// Single opens the conversation with other and returns its id.
+func (u *User) Single(other *User) string {
+	u.Server.t.Helper()
+	var c struct {
+		ID string `json:"_id"`
+	}
+	u.Do("POST", "/conversations/single", map[string]any{"recipientId": other.ID}).OK(&c)
+	return c.ID
+}
+
+// Group makes a group with the others and returns its id.
+func (u *User) Group(name string, others ...*User) string {
+	u.Server.t.Helper()
+	ids := []string{}
+	for _, o := range others {
+		ids = append(ids, o.ID)
+	}
+	var c struct {
+		ID string `json:"_id"`
+	}
+	u.Do("POST", "/conversations/group", map[string]any{"name": name, "participantIds": ids}).OK(&c)
+	return c.ID
+}
+
+// Send sends a message over REST and returns its id.
+func (u *User) Send(conversation, text string) string {
+	u.Server.t.Helper()
+	var m struct {
+		ID string `json:"_id"`
+	}
+	u.Do("POST", "/messages", map[string]any{"conversationId": conversation, "content": text}).OK(&m)
+	return m.ID
+}
+
+// Socket is an open native socket.
+type Socket struct {
+	t      testing.TB
+	ws     *websocket.Conn
+	next   int
+	Seq    int64 // the newest seq seen, or that of hello
+	frames chan Frame
+	before []Frame  // arrived while an answer was awaited
+	Closed chan int // gets the close code, once
+}
+
+// pull takes the next frame, or fails saying what was awaited.
+func (s *Socket) pull(awaited string) Frame {
+	s.t.Helper()
+	if len(s.before) > 0 {
+		f := s.before[0]
+		s.before = s.before[1:]
+		return f
+	}
+	return s.arrive(awaited)
+}
+
+func (s *Socket) arrive(awaited string) Frame {
+	s.t.Helper()
+	select {
+	case f, ok := <-s.frames:
+		if !ok {
+			s.t.Fatalf("the socket is closed before %s", awaited)
+		}
+		s.Seq = max(s.Seq, f.Seq)
+		return f
+	case <-time.After(Patience):
+		s.t.Fatalf("%s does not arrive", awaited)
+	}
+	return Frame{}
+}
+
+// Frame is what a server sends.
+type Frame struct {
+	ID    int             `json:"id"`
+	OK    bool            `json:"ok"`
+	Seq   int64           `json:"seq"`
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+	Error *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+	Raw []byte `json:"-"`
+}
+
+// Socket opens a socket and waits for hello.
+func (u *User) Socket() *Socket { return u.Resume(-1) }
+
+// Resume opens a socket that catches up from seq; -1 does not.
+func (u *User) Resume(since int64) *Socket {
+	u.Server.t.Helper()
+	url := "ws" + strings.TrimPrefix(u.Server.URL, "http") + "/api/v1/ws"
+	if since >= 0 {
+		url += fmt.Sprintf("?since=%d", since)
+	}
+	ws, answer, err := websocket.DefaultDialer.Dial(url, http.Header{"Authorization": {"Bearer " + u.Token}})
+	if err != nil {
+		body := []byte{}
+		if answer != nil {
+			body, _ = io.ReadAll(answer.Body)
+		}
+		u.Server.t.Fatalf("open socket: %v %s", err, body)
+	}
+	s := &Socket{t: u.Server.t, ws: ws, frames: make(chan Frame, 10000), Closed: make(chan int, 1)}
+	u.Server.t.Cleanup(func() { ws.Close() })
+	go s.read()
+	hello := s.Expect("hello")
+	var h struct {
+		Seq       int64  `json:"seq"`
+		SessionID string `json:"sessionId"`
+	}
+	if err := json.Unmarshal(hello.Data, &h); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Seq, u.SessionID = h.Seq, h.SessionID
+	return s
+}
+
+func (s *Socket) read() {
+	for {
+		_, raw, err := s.ws.ReadMessage()
+		if err != nil {
+			code := -1
+			if e, ok := err.(*websocket.CloseError); ok {
+				code = e.Code
+			}
+			s.Closed <- code
+			close(s.frames)
+			return
+		}
+		var f Frame
+		if err := json.Unmarshal(raw, &f); err != nil {
+			s.t.Errorf("frame: %v in %s", err, raw)
+			continue
+		}
+		f.Raw = raw
+		s.frames <- f
+	}
+}
+
+// Expect waits for the next frame of this event, passing over heartbeats and presence, and fails on another event.
+func (s *Socket) Expect(name string) Frame {
+	s.t.Helper()
+	f := s.Next()
+	if f.Event != name {
+		s.t.Fatalf("got event %q (%s), want %q", f.Event, f.Raw, name)
+	}
+	return f
+}
+
+// Next waits for the next frame that is neither a heartbeat nor presence.
+func (s *Socket) Next() Frame {
+	s.t.Helper()
+	for {
+		f := s.pull("the next frame")
+		if f.Event != "heartbeat" && f.Event != "user:online" && f.Event != "user:offline" {
+			return f
+		}
+	}
+}
+
+// Until waits for a frame of this event, whatever comes before it.
+func (s *Socket) Until(name string) Frame {
+	s.t.Helper()
+	for {
+		if f := s.pull(name); f.Event == name {
+			return f
+		}
+	}
+}
+
+// Ask sends a request and waits for its answer; events that arrive before it stay for later.
+func (s *Socket) Ask(op string, data any) Frame {
+	s.t.Helper()
+	s.next++
+	id := s.next
+	if err := s.ws.WriteJSON(map[string]any{"id": id, "op": op, "data": data}); err != nil {
+		s.t.Fatal(err)
+	}
+	for {
+		f := s.arrive("the answer to " + op)
+		if f.ID == id {
+			return f
+		}
+		s.before = append(s.before, f)
+	}
+}
+
+// WriteRaw sends a frame as it is.
+func (s *Socket) WriteRaw(kind int, raw []byte) {
+	if err := s.ws.WriteMessage(kind, raw); err != nil {
+		s.t.Log("write:", err)
+	}
+}
+
+// Close ends the connection at once.
+func (s *Socket) Close() { s.ws.Close() }
+
+// Code waits for the server to close the socket and returns the code.
+func (s *Socket) Code() int {
+	s.t.Helper()
+	select {
+	case code := <-s.Closed:
+		return code
+	case <-time.After(Patience):
+		s.t.Fatal("the socket stays open")
+		return 0
+	}
+}
+
+// Silent fails when an event of the log has arrived; an answered request before it makes sure that it would have.
+func (s *Socket) Silent() {
+	s.t.Helper()
+	s.Ask("ping", nil)
+	for _, f := range s.before {
+		if f.Seq > 0 {
+			s.t.Fatalf("heard what it must not: %s", f.Raw)
+		}
+	}
+	s.before = nil
+}

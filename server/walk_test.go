@@ -1,0 +1,235 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/servertest"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// world is a server with something to spy on: ada and bob talk, carl was removed, dora is banned, eve is a stranger.
+type world struct {
+	*servertest.Server
+	ada, bob, carl, dora, eve, nobody *servertest.User
+	group, single, message            string
+}
+
+const secretText = "the-hidden-treasure"
+
+func newWorld(t *testing.T) *world {
+	s := servertest.Start(t)
+	w := &world{Server: s, nobody: s.Nobody()}
+	w.ada, w.bob, w.carl, w.dora, w.eve = s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora"), s.Register("eve")
+	w.group = w.ada.Group("secret circle", w.bob, w.carl, w.dora)
+	w.single = w.ada.Single(w.bob)
+	w.ada.Do("DELETE", "/conversations/"+w.group+"/participants/"+w.carl.ID, nil).OK(nil)
+	w.message = w.ada.Send(w.group, secretText)
+	w.ada.Send(w.single, secretText)
+	w.ada.Socket() // something for fan-out to reach
+	return w
+}
+
+// ids are what a path parameter may be replaced by.
+func (w *world) fill(path, with string) string {
+	real := map[string]string{
+		"{conversationId}": w.group, "{messageId}": w.message, "{userId}": w.ada.ID, "{participantId}": w.bob.ID,
+		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group,
+	}
+	for name, id := range real {
+		if with != "" {
+			id = with
+		}
+		path = strings.ReplaceAll(path, name, id)
+	}
+	return path
+}
+
+// payload is a plausible body that names what the caller should not reach.
+func (w *world) payload() map[string]any {
+	return map[string]any{
+		"conversationId": w.group, "messageId": w.message, "content": "x", "name": "x", "recipientId": w.bob.ID, "participantIds": []string{w.bob.ID},
+		"participantId": w.bob.ID, "userId": w.ada.ID, "sessionId": w.ada.SessionID, "inviteId": w.group, "q": secretText,
+	}
+}
+
+// TestNobodySeesWhatIsNotTheirs calls every row as everybody who has no business there, with real ids.
+func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
+	w := newWorld(t)
+	w.ban(w.dora)
+	callers := map[string]*servertest.User{"nobody": w.nobody, "stranger": w.eve, "removed": w.carl, "banned": w.dora}
+	for name, u := range callers {
+		for _, row := range w.Inner.Table().Rows() {
+			if row.Path == "" || strings.HasPrefix(row.Path, "/auth/logout") || row.Path == "/auth/sessions" && row.Method == "DELETE" {
+				continue // these would sign the caller out, which is their right
+			}
+			var body any
+			if row.Method != http.MethodGet && row.Method != http.MethodDelete {
+				body = w.payload()
+			}
+			path := w.fill(row.Path, "")
+			if row.Method == http.MethodGet {
+				path += "?q=" + secretText
+			}
+			r := u.Do(row.Method, path, body)
+			what := fmt.Sprintf("%s as %s: %d %s", row.Name(), name, r.Status, r.Body)
+			w.harmless(t, what, r)
+			public := row.Role == api.RolePublic
+			switch {
+			case name == "nobody" && !public && r.Status != http.StatusUnauthorized:
+				t.Errorf("not refused: %s", what)
+			case name == "banned" && !public && r.Status != http.StatusForbidden && r.Status != http.StatusUnauthorized:
+				t.Errorf("not refused: %s", what)
+			case row.Role > api.RoleUser && r.Status < 400:
+				t.Errorf("not refused: %s", what)
+			}
+		}
+	}
+	w.unharmed(t)
+}
+
+// TestEveryRowRefusesNonsensePolitely calls every row with wrong ids, wrong types, oversized and malformed bodies.
+func TestEveryRowRefusesNonsensePolitely(t *testing.T) {
+	w := newWorld(t)
+	huge := strings.Repeat("9", 300)
+	wrongIDs := []string{"0", "ffffffffffffffffffffffff", "%00", "..%2f..", "%F0%9F%92%A9", huge, "'%20OR%201=1", "null"}
+	bodies := []any{
+		"", "{", "null", "[]", "42", `"x"`, `{"content":`, "\x00\x01", `{"conversationId":42,"content":{},"participantIds":"x","name":[],"messageId":false,"username":1}`,
+		`{"conversationId":null,"content":null,"participantIds":null,"name":null,"metadata":{"a":[[[[]]]]}}`,
+		`{"content":"` + strings.Repeat("x", 200<<10) + `"}`, `{"content":"\ud800","conversationId":"\ud800"}`, strings.Repeat("[", 90<<10),
+	}
+	for _, row := range w.Inner.Table().Rows() {
+		if row.Path == "" || strings.HasPrefix(row.Path, "/auth/logout") || row.Path == "/auth/sessions" && row.Method == "DELETE" {
+			continue
+		}
+		for _, id := range wrongIDs {
+			if !strings.Contains(row.Path, "{") {
+				break
+			}
+			var body any
+			if row.Method != http.MethodGet {
+				body = w.payload()
+			}
+			w.harmless(t, row.Name()+" with id "+id[:min(len(id), 20)], w.eve.Do(row.Method, w.fill(row.Path, id), body))
+		}
+		for _, query := range []string{"?limit=-1", "?limit=999999999999999999999", "?limit=x&before=%00&page=-5", "?q=%22%29%28*%3A&limit=1", "?q=" + huge, "?before=" + huge, "?skip=1e9"} {
+			w.harmless(t, row.Name()+query[:min(len(query), 30)], w.eve.Do(row.Method, w.fill(row.Path, "")+query, nil))
+		}
+		if row.Method == http.MethodGet {
+			continue
+		}
+		for i, body := range bodies {
+			w.harmless(t, fmt.Sprintf("%s with body %d", row.Name(), i), w.eve.Do(row.Method, w.fill(row.Path, ""), body))
+		}
+	}
+	w.unharmed(t)
+}
+
+// TestEveryVerbRefusesNonsensePolitely does the same on the socket.
+func TestEveryVerbRefusesNonsensePolitely(t *testing.T) {
+	w := newWorld(t)
+	for name, u := range map[string]*servertest.User{"stranger": w.eve, "removed": w.carl} {
+		socket := u.Socket()
+		for _, row := range w.Inner.Table().Rows() {
+			if row.Verb == "" {
+				continue
+			}
+			payloads := []any{w.payload(), nil, 42, "x", []int{1}, map[string]any{"conversationId": 42, "messageId": []int{}, "content": map[string]any{}, "limit": "x", "q": 1}}
+			for i, payload := range payloads {
+				f := socket.Ask(row.Verb, payload)
+				what := fmt.Sprintf("%s as %s, payload %d: %s", row.Verb, name, i, f.Raw)
+				if strings.Contains(string(f.Raw), secretText) {
+					t.Errorf("leaks: %s", what)
+				}
+				if !f.OK && (f.Error == nil || f.Error.Code == "" || f.Error.Message == "" || f.Error.Code == "INTERNAL") {
+					t.Errorf("not a clear error: %s", what)
+				}
+			}
+		}
+		for _, raw := range []string{"", "{", "[]", "null", `{"id":1}`, `{"id":{"a":1},"op":"nope"}`, `{"id":"` + strings.Repeat("x", 100) + `","op":"message:send"}`} {
+			socket.WriteRaw(websocket.TextMessage, []byte(raw))
+		}
+		if f := socket.Ask("ping", nil); !f.OK {
+			t.Errorf("the socket of the %s does not answer any more: %s", name, f.Raw)
+		}
+	}
+	w.unharmed(t)
+}
+
+// TestOversizedAndBinaryFramesEndOnlyTheirSocket holds two ways to be cut off.
+func TestOversizedAndBinaryFramesEndOnlyTheirSocket(t *testing.T) {
+	w := newWorld(t)
+	bystander := w.bob.Socket()
+	big := w.eve.Socket()
+	big.WriteRaw(websocket.TextMessage, []byte(strings.Repeat("x", 2<<20)))
+	big.Code()
+	binary := w.eve.Socket()
+	binary.WriteRaw(websocket.BinaryMessage, []byte{1, 2, 3})
+	if code := binary.Code(); code != 1003 {
+		t.Errorf("binary frame: closed with %d, want 1003", code)
+	}
+	if f := bystander.Ask("ping", nil); !f.OK {
+		t.Errorf("a bystander is disturbed: %s", f.Raw)
+	}
+}
+
+// harmless holds of every answer to somebody who should get nothing: never our fault, always the error form, never
+// what others said.
+func (w *world) harmless(t *testing.T, what string, r servertest.Reply) {
+	t.Helper()
+	if r.Status >= 500 {
+		t.Errorf("%s: %d %s", what, r.Status, r.Body)
+	}
+	if strings.Contains(string(r.Body), secretText) || strings.Contains(string(r.Body), "secret circle") {
+		t.Errorf("%s leaks: %s", what, r.Body)
+	}
+	if r.Status >= 400 {
+		var e struct {
+			Success    *bool
+			StatusCode int
+			Error      string
+			Message    string
+			Path       string
+			Timestamp  string
+		}
+		if err := json.Unmarshal(r.Body, &e); err != nil || e.Success == nil || *e.Success || e.StatusCode != r.Status || e.Error == "" || e.Message == "" || e.Path == "" || e.Timestamp == "" {
+			t.Errorf("%s: not the error form of the contract: %d %s", what, r.Status, r.Body)
+		}
+	}
+}
+
+// unharmed checks that what was attacked is as it was.
+func (w *world) unharmed(t *testing.T) {
+	t.Helper()
+	var c struct {
+		Name         string
+		Participants []struct{}
+	}
+	w.ada.Do("GET", "/conversations/"+w.group, nil).OK(&c)
+	if c.Name != "secret circle" || len(c.Participants) != 3 {
+		t.Errorf("the group has changed: %+v", c)
+	}
+	var page []struct{ Content string }
+	w.ada.Do("GET", "/messages/conversation/"+w.group, nil).OK(&page)
+	if len(page) != 1 || page[0].Content != secretText {
+		t.Errorf("the messages have changed: %+v", page)
+	}
+}
+
+func (w *world) ban(u *servertest.User) {
+	by := api.Caller{Local: "test", Role: api.RoleSuperAdmin}
+	err := w.Inner.Store().Write(context.Background(), "ban", func(tx *storage.Tx) error {
+		return w.Inner.Account().Ban(tx, by, u.ID, time.Time{}, "test")
+	})
+	if err != nil {
+		panic(err)
+	}
+}
