@@ -177,6 +177,7 @@ func (s *Server) routes() (http.Handler, error) {
 	r.NotFound(s.table.NotFound)
 	r.MethodNotAllowed(s.table.MethodNotAllowed)
 	r.Get("/api/docs", s.docs)
+	r.Get("/debug/pprof/{name}", s.profile)
 	pages := web.Handler()
 	for _, path := range []string{"/", "/setup", "/join", "/assets/*"} {
 		r.Method(http.MethodGet, path, pages)

@@ -8,13 +8,14 @@ import (
 
 const (
 	checkpointEvery = 250 * time.Millisecond
-	checkpointBytes = 4 << 20  // copy the log back when it is longer than this
+	checkpointBytes = 16 << 20 // copy the log back when it is longer than this: pages that change often are copied once
 	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
 )
 
 // checkpoint copies the write-ahead log into the database from a connection of its own, so that no write waits for
 // it. PASSIVE alone lets the log grow without end under steady load; then the writer starts it anew between batches.
 func (db *DB) checkpoint() {
+	defer close(db.resting)
 	pool, err := sql.Open("sqlite", db.dsn("rw"))
 	if err != nil {
 		db.opts.Log.Error("open checkpointer", "error", err)

@@ -3,11 +3,11 @@
 //
 // # Writing
 //
-// [DB.Write] queues a closure. One goroutine owns the write connection; it takes what is waiting, runs every closure
-// in a savepoint of its own, commits them together with synchronous=FULL, and only then answers the callers. What
+// [DB.Write] queues a closure. One goroutine owns the write connection; it takes what is waiting, runs the closures in
+// one transaction, undoing each that fails, commits with synchronous=FULL, and only then answers the callers. What
 // was answered without an error survives a kill and a power loss. A closure
 //
-//   - may run more than once (when another closure of its batch fills the disk), so it resets its outputs,
+//   - may run more than once (when another closure of its batch fails), so it resets its outputs,
 //   - touches memory that others see only in [Tx.OnCommit], which is dropped with a rolled back savepoint,
 //   - does no I/O but through the [Tx], and never calls Write: the writer would wait for itself.
 //
@@ -64,8 +64,9 @@ type DB struct {
 	pool    *sql.DB // the readers' connections
 	done    chan struct{}
 	closing chan struct{}
-	close   sync.Once
-	fresh   bool // made by this Open
+	close   func() error  // once
+	resting chan struct{} // closed when the checkpointer has ended
+	fresh   bool          // made by this Open
 
 	walLong atomic.Bool // the checkpointer asks the writer for a RESTART between two batches
 	wrote   atomic.Bool // something was committed since the last checkpoint
@@ -104,7 +105,7 @@ func Open(opts Options) (*DB, error) {
 	}
 	_, statErr := os.Stat(opts.Path)
 	db := &DB{
-		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), closing: make(chan struct{}),
+		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), closing: make(chan struct{}), resting: make(chan struct{}),
 		fresh: errors.Is(statErr, fs.ErrNotExist),
 	}
 	w, err := db.openWriter()
@@ -119,6 +120,7 @@ func Open(opts Options) (*DB, error) {
 		w.Close()
 		return nil, err
 	}
+	db.close = sync.OnceValue(db.shut)
 	go db.write(w)
 	go db.checkpoint()
 	return db, nil
@@ -137,9 +139,13 @@ func (db *DB) Dir() string { return filepath.Dir(db.opts.Path) }
 func (db *DB) Now() time.Time { return db.opts.Now().UTC() }
 
 // Close finishes what is queued, checkpoints, and closes the file. Writes after Close get ErrClosed.
-func (db *DB) Close() error {
-	db.close.Do(func() { close(db.closing) })
+// Calling it again does nothing.
+func (db *DB) Close() error { return db.close() }
+
+func (db *DB) shut() error {
+	close(db.closing)
 	<-db.done
+	<-db.resting
 	for range cap(db.readers) {
 		(<-db.readers).Close()
 	}

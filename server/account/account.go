@@ -42,6 +42,7 @@ type Service struct {
 	log      *slog.Logger
 	online   func(userID string) bool
 	sessions standings
+	cost     cost          // of a new hash
 	hashing  chan struct{} // a place per password being hashed: each takes 19 MiB
 	counting sync.Mutex    // makes counting a wrong password one step
 }
@@ -53,7 +54,7 @@ func New(o Options) *Service {
 	}
 	return &Service{
 		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online,
-		sessions: standings{new: map[string]standing{}}, hashing: make(chan struct{}, hashesAtOnce),
+		sessions: standings{new: map[string]standing{}}, cost: fullCost, hashing: make(chan struct{}, hashesAtOnce),
 	}
 }
 

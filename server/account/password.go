@@ -140,20 +140,22 @@ func findCredentials(q storage.Querier, column, value string) (credentials, erro
 	return c, nil
 }
 
-// The cost of a hash: 19 MiB and two passes (OWASP), 35 ms here. Two at a time bound the memory.
+// cost is what it takes to compute a hash.
+type cost struct {
+	memory, passes uint32 // KiB, times over it
+}
+
+// fullCost is 19 MiB and two passes (OWASP): 35 ms here. Two hashes at a time bound the memory.
+var fullCost = cost{memory: 19 << 10, passes: 2}
+
 const (
-	hashMemory   = 19 << 10 // KiB
-	hashPasses   = 2
 	hashesAtOnce = 2
 	saltLength   = 16
 	keyLength    = 32
 )
 
-// nobodysHash has the cost of a real one and no password: an unknown account takes as long as a wrong password.
-var nobodysHash = encodeHash(make([]byte, saltLength), make([]byte, keyLength))
-
-func encodeHash(salt, key []byte) string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, hashMemory, hashPasses,
+func (c cost) encode(salt, key []byte) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, c.memory, c.passes,
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
@@ -161,23 +163,24 @@ func encodeHash(salt, key []byte) string {
 func (s *Service) hashPassword(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt)
-	key, err := s.derive(ctx, password, salt, hashPasses, hashMemory, keyLength)
-	return encodeHash(salt, key), err
+	key, err := s.derive(ctx, password, salt, s.cost, keyLength)
+	return s.cost.encode(salt, key), err
 }
 
-// passwordMatches compares a password with a PHC string; with an empty one it takes as long and answers false.
+// passwordMatches compares a password with a PHC string. With an empty one, that of somebody unknown or without a
+// password, it takes as long and answers false.
 func (s *Service) passwordMatches(ctx context.Context, phc, password string) (bool, error) {
-	known := phc != ""
-	if !known {
-		phc = nobodysHash
+	if phc == "" {
+		_, err := s.derive(ctx, password, make([]byte, saltLength), s.cost, keyLength)
+		return false, err
 	}
 	var version int
-	var memory, passes uint32
+	var c cost
 	fields := strings.Split(phc, "$")
 	if len(fields) != 6 || fields[1] != "argon2id" {
 		return false, fmt.Errorf("check password: stored hash has an unknown form")
 	}
-	if _, err := fmt.Sscanf(fields[2]+" "+fields[3], "v=%d m=%d,t=%d,p=1", &version, &memory, &passes); err != nil {
+	if _, err := fmt.Sscanf(fields[2]+" "+fields[3], "v=%d m=%d,t=%d,p=1", &version, &c.memory, &c.passes); err != nil {
 		return false, fmt.Errorf("check password: stored hash: %w", err)
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(fields[4])
@@ -188,18 +191,18 @@ func (s *Service) passwordMatches(ctx context.Context, phc, password string) (bo
 	if err != nil {
 		return false, fmt.Errorf("check password: stored key: %w", err)
 	}
-	key, err := s.derive(ctx, password, salt, passes, memory, uint32(len(want)))
-	return err == nil && subtle.ConstantTimeCompare(key, want) == 1 && known, err
+	key, err := s.derive(ctx, password, salt, c, uint32(len(want)))
+	return err == nil && subtle.ConstantTimeCompare(key, want) == 1, err
 }
 
-func (s *Service) derive(ctx context.Context, password string, salt []byte, passes, memory, length uint32) ([]byte, error) {
+func (s *Service) derive(ctx context.Context, password string, salt []byte, c cost, length uint32) ([]byte, error) {
 	select {
 	case s.hashing <- struct{}{}:
 		defer func() { <-s.hashing }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return argon2.IDKey([]byte(password), salt, passes, memory, 1, length), nil
+	return argon2.IDKey([]byte(password), salt, c.passes, c.memory, 1, length), nil
 }
 
 // longPassphrase is the length from which a password need not mix kinds of characters.

@@ -59,6 +59,7 @@ func newWorld(t *testing.T, change ...func(c *config.Config)) *world {
 		f(&c)
 	}
 	w.Service = account.New(account.Options{DB: w.db, Events: w.events, Cache: cache, Config: config.Fixed(c), Secrets: secrets, Log: log})
+	w.CheapHashes()
 	w.events.Register(w.Service.Events()...)
 	_, err = api.NewTable(api.Config{Prefix: "/api/v1", MaxBody: 100 << 10, Authenticate: w.Service, Log: log, Describe: describe}, w.router, w.Routes())
 	must(t, err)

@@ -87,7 +87,7 @@ var (
 	TierMessage  = Tier{Name: "message", Limit: 10, Window: time.Second}
 	TierTyping   = Tier{Name: "typing", Limit: 5, Window: time.Second}
 	TierLogin    = Tier{Name: "login", Limit: 10, Window: 15 * time.Minute, ByIP: true}
-	TierRegister = Tier{Name: "register", Limit: 3, Window: time.Hour, ByIP: true}
+	TierRegister = Tier{Name: "register", Limit: 10, Window: time.Hour, ByIP: true}
 	TierTicket   = Tier{Name: "ticket", Limit: 60, Window: time.Minute}
 	TierAdmin    = Tier{Name: "admin", Limit: 60, Window: time.Minute}
 )

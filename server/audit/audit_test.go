@@ -113,6 +113,19 @@ func TestALongRecordVerifiesPageByPage(t *testing.T) {
 }
 
 func TestTamperingIsFound(t *testing.T) {
+	db := open(t)
+	fill(t, db, 9)
+	exec := func(statements string) {
+		write(t, db, func(tx *storage.Tx) error {
+			for _, statement := range strings.Split(statements, "; ") {
+				if _, err := tx.Exec(statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	exec("CREATE TABLE untouched AS SELECT * FROM audit")
 	for name, c := range map[string]struct {
 		sql string
 		id  int64 // the first bad entry
@@ -139,16 +152,7 @@ func TestTamperingIsFound(t *testing.T) {
 		"entry put in front":   {"INSERT INTO audit SELECT 0, at, actor_kind, actor_id, action, target_kind, target_id, ip, user_agent, before, after, prev_hash, hash FROM audit WHERE id = 9", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := open(t)
-			fill(t, db, 9)
-			write(t, db, func(tx *storage.Tx) error {
-				for _, statement := range strings.Split(c.sql, "; ") {
-					if _, err := tx.Exec(statement); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			exec("DELETE FROM audit; INSERT INTO audit SELECT * FROM untouched; " + c.sql)
 			n, err := Verify(context.Background(), db)
 			var tampered *TamperedError
 			if !errors.As(err, &tampered) || tampered.ID != c.id || n != max(0, c.id-1) {

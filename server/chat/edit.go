@@ -66,15 +66,29 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 		if _, err := tx.Exec("UPDATE message SET content = ?, edited_at = ?, edited_by = ?, updated_at = ? WHERE id = ?", content, now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("edit message: %w", err)
 		}
-		if edited, err = one(tx, m.ID); err != nil {
+		if edited, err = oneForAll(tx, m.ID); err != nil {
+			return err
+		}
+		late, err := newcomers(tx, m)
+		if err != nil {
 			return err
 		}
 		_, err = s.events.Emit(tx, event.Event{
 			Kind: MessageEdited, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
-		}, Edited{edited, m.ID, by.UserID})
+		}, Edited{edited, m.ID, by.UserID}, late...)
 		return err
 	})
 	return edited, err
+}
+
+// newcomers returns the members who joined after a message was sent: they are not told what becomes of it. Late readers
+// find the same in the tables (hub, missed).
+func newcomers(q storage.Querier, m *Message) ([]string, error) {
+	rows, err := q.Query("SELECT user_id FROM member WHERE conversation_id = ? AND left_seq IS NULL AND history_from_n >= ?", m.ConversationID, m.N)
+	if err != nil {
+		return nil, fmt.Errorf("find newcomers: %w", err)
+	}
+	return scanIDs(rows)
 }
 
 // tooOld reports whether a message is past a window; a window of 0 never ends.
@@ -103,12 +117,16 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (
 			WHERE id = ?`, now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("delete message: %w", err)
 		}
-		if gone, err = one(tx, m.ID); err != nil {
+		if gone, err = oneForAll(tx, m.ID); err != nil {
+			return err
+		}
+		late, err := newcomers(tx, m)
+		if err != nil {
 			return err
 		}
 		_, err = s.events.Emit(tx, event.Event{
 			Kind: MessageDeleted, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
-		}, Deletion{m.ID, m.ConversationID, by.UserID, api.Millis(now)})
+		}, Deletion{m.ID, m.ConversationID, by.UserID, api.Millis(now)}, late...)
 		return err
 	})
 	return gone, err

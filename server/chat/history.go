@@ -41,7 +41,7 @@ func memberOf(q storage.Querier, by api.Caller, conversationID string) (standing
 // visible returns a message and the caller's standing in its conversation, or MESSAGE_NOT_FOUND when the caller
 // cannot see it. A deleted message is visible as its tombstone.
 func visible(q storage.Querier, by api.Caller, messageID string) (*Message, standing, error) {
-	m, err := one(q, messageID)
+	m, err := bare(q, messageID)
 	if err != nil {
 		return nil, standing{}, err
 	}
@@ -49,7 +49,10 @@ func visible(q storage.Querier, by api.Caller, messageID string) (*Message, stan
 	if api.HasCode(err, "CONVERSATION_NOT_FOUND") || err == nil && m.N <= at.floor {
 		return nil, at, api.E("MESSAGE_NOT_FOUND")
 	}
-	return m, at, err
+	if err != nil {
+		return nil, at, err
+	}
+	return m, at, complete(q, []*Message{m}, above(at.floor))
 }
 
 // HistoryInput asks for a page of a conversation, newest first.
@@ -92,7 +95,7 @@ func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) 
 			return nil
 		}
 		list = page
-		if err := complete(v, page); err != nil {
+		if err := complete(v, page, above(at.floor)); err != nil {
 			return err
 		}
 		return receipts(v, in.ConversationID, page)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -29,7 +30,8 @@ type Message struct {
 	Attachments    []any           `json:"attachments"`
 	Reactions      []any           `json:"reactions"`
 	ReadReceipts   []Receipt       `json:"readReceipts"`
-	ReplyTo        *Message        `json:"replyTo,omitempty"`
+	ReplyToID      *string         `json:"replyToId,omitempty"`
+	ReplyTo        *Message        `json:"replyTo,omitempty"` // absent when it is not for everybody who is shown the reply
 	IsEdited       bool            `json:"isEdited"`
 	EditedAt       string          `json:"editedAt,omitempty"`
 	IsDeleted      bool            `json:"isDeleted"`
@@ -38,8 +40,6 @@ type Message struct {
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
 	UpdatedAt      string          `json:"updatedAt"`
-
-	replyToID *string
 }
 
 // The limits of a message.
@@ -100,21 +100,26 @@ func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Mess
 
 func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content string, clientID, replyTo *string, metadata json.RawMessage) (*Message, error) {
 	room, err := sendable(tx, by, conversationID)
+	var reply *Message
+	if err == nil && replyTo != nil {
+		reply, err = repliedTo(tx, conversationID, *replyTo, room.from)
+	}
 	if err != nil {
+		if clientID != nil && (api.HasCode(err, "REPLY_NOT_FOUND") || api.HasCode(err, "CONVERSATION_LOCKED") || api.HasCode(err, "BLOCKED")) {
+			// What stands in the way now may have come after the message was stored.
+			if first, repeatErr := repeated(tx, by, conversationID, *clientID, content, replyTo, room.from); !api.HasCode(repeatErr, "MESSAGE_NOT_FOUND") {
+				return first, repeatErr
+			}
+		}
 		return nil, err
 	}
 	now := tx.Millis()
 	m := &Message{
 		ID: storage.NewID(), ConversationID: conversationID, N: room.lastN + 1, Sender: room.sender, Type: "text",
-		Content: &content, ClientID: clientID, Metadata: metadata, replyToID: replyTo,
+		Content: &content, ClientID: clientID, Metadata: metadata, ReplyToID: replyTo, ReplyTo: reply,
 		CreatedAt: api.Millis(now), UpdatedAt: api.Millis(now),
 	}
 	m.fill()
-	if replyTo != nil {
-		if err := attachReply(tx, m, room.from); err != nil {
-			return nil, err
-		}
-	}
 	var meta *string
 	if metadata != nil {
 		text := string(metadata)
@@ -130,14 +135,25 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content st
 	if added, err := result.RowsAffected(); err != nil {
 		return nil, err
 	} else if added == 0 {
-		return repeated(tx, by, conversationID, *clientID, content, replyTo)
+		return repeated(tx, by, conversationID, *clientID, content, replyTo, room.from)
 	}
 	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, conversationID); err != nil {
 		return nil, fmt.Errorf("count message: %w", err)
 	}
+	told := m
+	if reply != nil {
+		shown, err := forAll(tx, []*Message{m})
+		if err != nil {
+			return nil, err
+		}
+		if !shown(m, reply) {
+			bare := *m
+			bare.ReplyTo, told = nil, &bare
+		}
+	}
 	_, err = s.events.Emit(tx, event.Event{
 		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: m.ID, ActorID: by.UserID,
-	}, m)
+	}, told)
 	return m, err
 }
 
@@ -154,7 +170,7 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 	var locked, active, blocked bool
 	var bannedAt, bannedUntil sql.NullInt64
 	targets := append([]any{&r.lastN, &r.from, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
-	err := tx.QueryRow(`SELECT c.last_n, m.history_from_n, c.is_locked, u.is_active, u.banned_at, u.banned_until,
+	err := tx.QueryRow(`SELECT c.last_n, max(m.history_from_n, m.clear_n), c.is_locked, u.is_active, u.banned_at, u.banned_until,
 		c.type = 'single' AND EXISTS (SELECT 1 FROM member o WHERE o.conversation_id = c.id AND o.user_id <> m.user_id AND (
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = o.user_id AND b.blocked_id = m.user_id) OR
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = o.user_id))),
@@ -179,33 +195,36 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 	return r, nil
 }
 
-// attachReply shows the message that m replies to, if the sender can see it.
-func attachReply(tx *storage.Tx, m *Message, from int64) error {
-	replied, err := messagesByID(tx, []string{*m.replyToID})
-	if err != nil {
-		return err
-	}
-	r := replied[*m.replyToID]
-	if r == nil || r.ConversationID != m.ConversationID || r.N <= from || r.IsDeleted {
-		return api.E("REPLY_NOT_FOUND")
-	}
-	m.ReplyTo = r
-	return people(tx, r)
-}
-
-// repeated answers a message that was sent before under the same clientId.
-func repeated(tx *storage.Tx, by api.Caller, conversationID, clientID, content string, replyTo *string) (*Message, error) {
-	var id string
-	err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND sender_id = ? AND client_id = ?", conversationID, by.UserID, clientID).Scan(&id)
-	if err != nil {
-		return nil, fmt.Errorf("find repeated message: %w", err)
-	}
-	first, err := one(tx, id)
+// repliedTo returns the message that somebody replies to, if they can see it.
+func repliedTo(tx *storage.Tx, conversationID, id string, from int64) (*Message, error) {
+	found, err := messagesByID(tx, []string{id})
 	if err != nil {
 		return nil, err
 	}
-	same := first.IsDeleted || first.IsEdited || first.Content != nil && *first.Content == content
-	if !same || (replyTo == nil) != (first.replyToID == nil) || replyTo != nil && *replyTo != *first.replyToID {
+	r := found[id]
+	if r == nil || r.ConversationID != conversationID || r.N <= from || r.IsDeleted {
+		return nil, api.E("REPLY_NOT_FOUND")
+	}
+	return r, people(tx, r)
+}
+
+// repeated answers a message that was sent before under the same clientId; MESSAGE_NOT_FOUND when there is none. One
+// that was deleted since is answered as its tombstone.
+func repeated(tx *storage.Tx, by api.Caller, conversationID, clientID, content string, replyTo *string, from int64) (*Message, error) {
+	var id string
+	err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND sender_id = ? AND client_id = ?", conversationID, by.UserID, clientID).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, api.E("MESSAGE_NOT_FOUND")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find repeated message: %w", err)
+	}
+	first, err := one(tx, id, above(from))
+	if err != nil || first.IsDeleted {
+		return first, err
+	}
+	same := first.IsEdited || first.Content != nil && *first.Content == content
+	if !same || (replyTo == nil) != (first.ReplyToID == nil) || replyTo != nil && *replyTo != *first.ReplyToID {
 		return nil, api.E("CLIENT_ID_REUSED")
 	}
 	return first, nil
@@ -229,7 +248,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 		var metadata, forwarded *string
 		var edited, deleted sql.NullInt64
 		var created, updated int64
-		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.replyToID, &metadata,
+		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.ReplyToID, &metadata,
 			&forwarded, &edited, &deleted, &created, &updated); err != nil {
 			return nil, err
 		}
@@ -243,7 +262,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 		}
 		if deleted.Valid {
 			m.IsDeleted, m.DeletedAt = true, api.Millis(deleted.Int64)
-			m.Content, m.Metadata, m.replyToID = nil, nil, nil
+			m.Content, m.Metadata, m.ReplyToID = nil, nil, nil
 		}
 		list = append(list, m)
 	}
@@ -296,13 +315,57 @@ func people(q storage.Querier, list ...*Message) error {
 	return nil
 }
 
-// complete fills in what is replied to and the people, in two queries for any number of messages. A reply to a
-// message that is gone shows the tombstone.
-func complete(q storage.Querier, list []*Message) error {
+// shown says whether a reply is shown with the message r that it replies to; otherwise it has only its id.
+type shown func(m, r *Message) bool
+
+// above shows what somebody may see who sees nothing up to a number.
+func above(floor int64) shown { return func(_, r *Message) bool { return r.N > floor } }
+
+// forAll shows what everybody may see who is ever told of the messages in list: nobody joined between the message
+// replied to and the reply. It depends on nothing that changes later, so that the live and the late form are equal.
+func forAll(q storage.Querier, list []*Message) (shown, error) {
 	var ids []string
 	for _, m := range list {
-		if m.replyToID != nil {
-			ids = append(ids, *m.replyToID)
+		if m.ReplyToID != nil {
+			ids = append(ids, m.ConversationID)
+		}
+	}
+	joined := map[string][]int64{}
+	for _, chunk := range storage.Chunks(distinct(ids)) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query("SELECT DISTINCT conversation_id, history_from_n FROM member WHERE history_from_n > 0 AND conversation_id IN ("+marks+")", args...)
+		if err != nil {
+			return nil, fmt.Errorf("read joins: %w", err)
+		}
+		if err := scanJoins(rows, joined); err != nil {
+			return nil, fmt.Errorf("read joins: %w", err)
+		}
+	}
+	return func(m, r *Message) bool {
+		return !slices.ContainsFunc(joined[m.ConversationID], func(from int64) bool { return from >= r.N && from < m.N })
+	}, nil
+}
+
+func scanJoins(rows *sql.Rows, into map[string][]int64) error {
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var from int64
+		if err := rows.Scan(&id, &from); err != nil {
+			return err
+		}
+		into[id] = append(into[id], from)
+	}
+	return rows.Err()
+}
+
+// complete fills in what is replied to, where that is shown, and the people, in two queries for any number of
+// messages. A reply to a message that is gone shows the tombstone.
+func complete(q storage.Querier, list []*Message, show shown) error {
+	var ids []string
+	for _, m := range list {
+		if m.ReplyToID != nil {
+			ids = append(ids, *m.ReplyToID)
 		}
 	}
 	if len(ids) > 0 {
@@ -311,8 +374,11 @@ func complete(q storage.Querier, list []*Message) error {
 			return err
 		}
 		for _, m := range list {
-			if m.replyToID != nil {
-				m.ReplyTo = replied[*m.replyToID]
+			if m.ReplyToID == nil {
+				continue
+			}
+			if r := replied[*m.ReplyToID]; r != nil && show(m, r) {
+				m.ReplyTo = r
 			}
 		}
 	}
@@ -320,14 +386,35 @@ func complete(q storage.Querier, list []*Message) error {
 }
 
 // one reads a message whole.
-func one(q storage.Querier, id string) (*Message, error) {
+func one(q storage.Querier, id string, show shown) (*Message, error) {
+	m, err := bare(q, id)
+	if err != nil {
+		return nil, err
+	}
+	return m, complete(q, []*Message{m}, show)
+}
+
+// bare reads a message without its people and without what it replies to.
+func bare(q storage.Querier, id string) (*Message, error) {
 	found, err := messagesByID(q, []string{id})
 	if err != nil {
 		return nil, err
 	}
-	m := found[id]
-	if m == nil {
+	if found[id] == nil {
 		return nil, api.E("MESSAGE_NOT_FOUND")
 	}
-	return m, complete(q, []*Message{m})
+	return found[id], nil
+}
+
+// oneForAll reads a message as all members may see it.
+func oneForAll(q storage.Querier, id string) (*Message, error) {
+	m, err := bare(q, id)
+	if err != nil {
+		return nil, err
+	}
+	show, err := forAll(q, []*Message{m})
+	if err != nil {
+		return nil, err
+	}
+	return m, complete(q, []*Message{m}, show)
 }

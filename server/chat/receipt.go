@@ -34,14 +34,16 @@ type Done struct {
 const receiptsMax = 64
 
 // receipts fills in who has read each message of a page, newest first, in two queries. A read mark (n, at) says that
-// everything up to n was read at that time, unless an earlier mark covers it already.
+// everything up to n was read at that time, unless an earlier mark covers it already, or it is from before the reader
+// joined.
 func receipts(q storage.Querier, conversationID string, page []*Message) error {
 	if len(page) == 0 {
 		return nil
 	}
 	newest, oldest := page[0].N, page[len(page)-1].N
-	// Of each reader: the marks inside the page, and the first one above it.
-	rows, err := q.Query(`SELECT r.user_id, r.n, r.at FROM member m JOIN read_mark r ON r.conversation_id = m.conversation_id AND r.user_id = m.user_id
+	// Of each reader: the marks inside the page, and the first one above it, each with where its stay began to see.
+	rows, err := q.Query(`SELECT r.user_id, r.n, r.at, (SELECT max(h.history_from_n) FROM member h
+			WHERE h.conversation_id = r.conversation_id AND h.user_id = r.user_id AND h.history_from_n < r.n) FROM member m JOIN read_mark r ON r.conversation_id = m.conversation_id AND r.user_id = m.user_id
 		WHERE m.conversation_id = ?1 AND m.left_seq IS NULL AND r.n >= ?2 AND r.n <=
 			coalesce((SELECT min(a.n) FROM read_mark a WHERE a.conversation_id = m.conversation_id AND a.user_id = m.user_id AND a.n >= ?3), ?3)
 		AND (SELECT count(*) FROM (SELECT 1 FROM member c WHERE c.conversation_id = ?1 AND c.left_seq IS NULL LIMIT ?4)) < ?4
@@ -51,13 +53,13 @@ func receipts(q storage.Querier, conversationID string, page []*Message) error {
 	}
 	defer rows.Close()
 	type mark struct {
-		user  string
-		n, at int64
+		user        string
+		n, at, from int64
 	}
 	var marks []mark
 	for rows.Next() {
 		var m mark
-		if err := rows.Scan(&m.user, &m.n, &m.at); err != nil {
+		if err := rows.Scan(&m.user, &m.n, &m.at, &m.from); err != nil {
 			return fmt.Errorf("read receipts: %w", err)
 		}
 		marks = append(marks, m)
@@ -65,12 +67,13 @@ func receipts(q storage.Querier, conversationID string, page []*Message) error {
 	for len(marks) > 0 {
 		user, i := marks[0].user, 0
 		var at string
+		var from int64
 		for _, m := range page { // both run downwards: the lowest mark at or above a message is its receipt
 			for i < len(marks) && marks[i].user == user && marks[i].n >= m.N {
-				at = api.Millis(marks[i].at)
+				at, from = api.Millis(marks[i].at), marks[i].from
 				i++
 			}
-			if at != "" && m.Sender.ID != user {
+			if at != "" && m.N > from && m.Sender.ID != user {
 				m.ReadReceipts = append(m.ReadReceipts, Receipt{user, at})
 			}
 		}

@@ -57,7 +57,11 @@ func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Que
 		for _, m := range found {
 			list = append(list, m)
 		}
-		if err := complete(q, list); err != nil {
+		show, err := forAll(q, list)
+		if err != nil {
+			return nil, err
+		}
+		if err := complete(q, list, show); err != nil {
 			return nil, err
 		}
 		return each(events, func(e event.Event) any {
@@ -181,7 +185,7 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 
 // addOwn adds what only the viewer sees: unread counter, archive switch, and the last message they may see.
 func addOwn(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
-	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived,
+	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived, max(m.clear_n, m.history_from_n),
 		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
 			AND x.sender_id <> m.user_id AND x.deleted_at IS NULL),
 		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL
@@ -190,22 +194,22 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	if err != nil {
 		return fmt.Errorf("read own state: %w", err)
 	}
-	last := map[string]string{}
+	last, floors := map[string]string{}, map[string]int64{}
 	var ids []string
 	defer rows.Close()
 	for rows.Next() {
 		var id string
 		var archived bool
-		var unread int64
+		var floor, unread int64
 		var lastID sql.NullString
-		if err := rows.Scan(&id, &archived, &unread, &lastID); err != nil {
+		if err := rows.Scan(&id, &archived, &floor, &unread, &lastID); err != nil {
 			return fmt.Errorf("read own state: %w", err)
 		}
 		c := found[id]
 		if c == nil {
 			continue
 		}
-		c.IsArchived, c.UnreadCount = archived, unread
+		c.IsArchived, c.UnreadCount, floors[id] = archived, unread, floor
 		for i := range c.Participants {
 			if c.Participants[i].User.ID == viewer {
 				c.Participants[i].UnreadCount = unread
@@ -227,7 +231,7 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	for _, m := range messages {
 		list = append(list, m)
 	}
-	if err := complete(q, list); err != nil {
+	if err := complete(q, list, func(m, r *Message) bool { return r.N > floors[m.ConversationID] }); err != nil {
 		return err
 	}
 	for id, messageID := range last {

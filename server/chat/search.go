@@ -96,7 +96,7 @@ func (x *Search) follow(ctx context.Context) error {
 	if err := x.db.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err }); err != nil {
 		return err
 	}
-	if at < 0 && floor > 1 || at >= 0 && floor > at+1 {
+	if at < 0 && floor > 1 || at >= 0 && floor > at+1 || at > x.events.Committed() { // pruned, or of another log
 		if at, err = x.Rebuild(ctx); err != nil {
 			return err
 		}
@@ -230,7 +230,8 @@ func (x *Search) Rebuild(ctx context.Context) (int64, error) {
 		var page []entry
 		err := x.db.Read(ctx, func(v storage.View) error {
 			rows, err := v.Query(`SELECT x.id, x.conversation_id, x.type, x.content, x.n, x.created_at FROM message x
-				WHERE x.id > ? AND x.deleted_at IS NULL ORDER BY x.id LIMIT 500`, last)
+				JOIN conversation c ON c.id = x.conversation_id
+				WHERE x.id > ? AND x.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY x.id LIMIT 500`, last)
 			if err != nil {
 				return err
 			}
@@ -338,7 +339,7 @@ func (s *Service) Find(ctx context.Context, by api.Caller, in *FindInput) (*Foun
 				out.Messages = append(out.Messages, m)
 			}
 		}
-		return complete(v, out.Messages)
+		return complete(v, out.Messages, func(m, r *Message) bool { return r.N > floors[m.ConversationID] })
 	})
 	out.Items = out.Messages
 	if seq, seqErr := s.search.Seq(ctx); seqErr == nil {

@@ -103,7 +103,7 @@ func (t *typists) say(kind, conversationID, userID, name string) {
 	t.events.Tell(event.Live{
 		Event:  event.Event{Kind: kind, Scope: event.ScopeConversation, ScopeID: conversationID, ActorID: userID},
 		Value:  Typing{conversationID, userID, name, api.Time(time.Now())},
-		Except: userID,
+		Except: []string{userID},
 	})
 }
 

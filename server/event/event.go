@@ -47,7 +47,7 @@ type Event struct {
 type Live struct {
 	Event
 	Value  any
-	Except string // a user who is not told, for ephemerals
+	Except []string // people of the audience who are not told
 }
 
 // Ephemeral reports whether the event is not stored.
@@ -138,8 +138,9 @@ func Next(tx *storage.Tx) (int64, error) {
 	return head + 1, err
 }
 
-// Emit writes e in the transaction of tx and, once that is on disk, hands value to the listeners. It returns the seq.
-func (l *Log) Emit(tx *storage.Tx, e Event, value any) (int64, error) {
+// Emit writes e in the transaction of tx and, once that is on disk, hands value to the listeners, except the people
+// named last, who may not see its subject. It returns the seq.
+func (l *Log) Emit(tx *storage.Tx, e Event, value any, except ...string) (int64, error) {
 	if _, ok := l.kinds[e.Kind]; !ok {
 		return 0, fmt.Errorf("emit %s: unknown kind", e.Kind)
 	}
@@ -152,7 +153,7 @@ func (l *Log) Emit(tx *storage.Tx, e Event, value any) (int64, error) {
 	if e.Seq, err = result.LastInsertId(); err != nil {
 		return 0, fmt.Errorf("emit %s: %w", e.Kind, err)
 	}
-	tx.OnCommit(func() { l.pending = append(l.pending, Live{Event: e, Value: value}) })
+	tx.OnCommit(func() { l.pending = append(l.pending, Live{Event: e, Value: value, Except: except}) })
 	return e.Seq, nil
 }
 
@@ -264,9 +265,10 @@ func (l *Log) Prune(ctx context.Context, keep time.Duration) error {
 	for {
 		var gone int64
 		err := l.db.Write(ctx, "event.prune", func(tx *storage.Tx) error {
+			// Times rise with seq, so the oldest rows decide; no index on the time is kept for this.
 			result, err := tx.Exec(`DELETE FROM event WHERE seq IN (
-				SELECT seq FROM event WHERE at < ? AND seq < (SELECT max(seq) FROM event) ORDER BY seq LIMIT 500)`,
-				tx.Now.Add(-keep).UnixMilli())
+				SELECT old.seq FROM (SELECT seq, at FROM event ORDER BY seq LIMIT 500) old
+				WHERE old.at < ? AND old.seq < (SELECT max(seq) FROM event))`, tx.Now.Add(-keep).UnixMilli())
 			if err != nil {
 				return fmt.Errorf("prune events: %w", err)
 			}

@@ -61,9 +61,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = c.net.SetDeadline(time.Time{})
 	ws.SetReadLimit(h.opts.MaxFrame)
 	ws.SetPingHandler(func(data string) error { c.send(frame(opPong, []byte(data))); return nil })
-	ws.SetPongHandler(func(string) error {
-		return c.net.SetReadDeadline(time.Now().Add(h.opts.Heartbeat*5/2 + time.Second))
-	})
+	ws.SetPongHandler(func(string) error { return c.await(h.opts.Heartbeat*5/2 + time.Second) })
 	ws.SetCloseHandler(func(code int, _ string) error { c.finish(closeGoingAway, ""); return nil })
 	since := r.URL.Query().Get("since")
 	h.readers.Add(1)

@@ -30,7 +30,9 @@ type conn struct {
 	held    [][]byte // live events while the log is being read
 	reading bool     // the log is being read
 	writing bool     // somebody is writing, and will look at the queue again
-	ending  bool     // the close frame is queued; nothing more is
+	asking  bool     // a request is being answered: events leave with the answer, in one write
+	ending  bool     // the close frame is queued; nothing more is, and no request is heard
+	parting bool     // the close frame is written, and the last read deadline is set
 	last    int64    // the newest seq queued: none twice, none backwards
 	drained chan struct{}
 }
@@ -61,8 +63,8 @@ func (c *conn) add(b []byte) (flush bool) {
 		return c.end(closeResync, "resync")
 	}
 	c.queue, c.bytes = append(c.queue, b), c.bytes+len(b)
-	flush = !c.writing
-	c.writing = true
+	flush = !c.writing && (!c.asking || len(c.queue) >= askingMax)
+	c.writing = c.writing || flush
 	return flush
 }
 
@@ -127,7 +129,7 @@ func (c *conn) take() (b []byte, buf *[]byte, ok bool) {
 			c.drained = nil
 		}
 		if c.ending {
-			c.net.Close()
+			c.part()
 		}
 		return nil, nil, false
 	}
@@ -149,6 +151,29 @@ func (c *conn) take() (b []byte, buf *[]byte, ok bool) {
 		c.bytes -= len(b)
 	}
 	return b, buf, true
+}
+
+// lingerTime is how long a client may take to answer a close frame.
+const lingerTime = time.Second
+
+// part ends our half of the connection and leaves the rest to the reader: closing a connection that has something
+// unread resets it, and then the client may never see the close frame. The caller holds mu.
+func (c *conn) part() {
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.net.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		c.net.Close()
+	}
+	c.parting = true
+}
+
+// await sets how long the reader waits, unless the connection is parting.
+func (c *conn) await(patience time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parting {
+		return nil
+	}
+	return c.net.SetReadDeadline(time.Now().Add(patience))
 }
 
 func (c *conn) give(buf *[]byte) {
@@ -233,13 +258,20 @@ func (c *conn) read(ctx context.Context) {
 		if !ok {
 			return
 		}
-		c.handle(ctx, data)
+		c.mu.Lock()
+		c.asking = true
+		c.mu.Unlock()
+		b := c.handle(ctx, data)
+		c.mu.Lock()
+		c.asking = false
+		c.mu.Unlock()
+		c.send(b)
 	}
 }
 
 // receive reads one text frame.
 func (c *conn) receive(patience time.Duration) (data []byte, ok bool) {
-	_ = c.net.SetReadDeadline(time.Now().Add(patience))
+	_ = c.await(patience)
 	kind, r, err := c.ws.NextReader()
 	if err != nil {
 		return nil, false
@@ -252,8 +284,8 @@ func (c *conn) receive(patience time.Duration) (data []byte, ok bool) {
 	return data, err == nil
 }
 
-// handle answers one request.
-func (c *conn) handle(ctx context.Context, data []byte) {
+// handle runs one request and returns its answer.
+func (c *conn) handle(ctx context.Context, data []byte) []byte {
 	var r request
 	var failure any
 	var value any
@@ -273,7 +305,7 @@ func (c *conn) handle(ctx context.Context, data []byte) {
 		c.hub.opts.Log.Error("encode answer", "op", r.Op, "error", err)
 		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", "Internal error.", nil})
 	}
-	c.send(b)
+	return b
 }
 
 // wireFailure is the error of an answer.

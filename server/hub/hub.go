@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,7 @@ const (
 	presenceRoomMax = 100             // in conversations with more people online, presence is asked for, not told
 	pendingMax      = 2000
 	flushInline     = 16
+	askingMax       = 32 // events that may wait for the answer they could leave with
 	authDeadline    = 10 * time.Second
 	writeDeadline   = 10 * time.Second
 	queueBytesMax   = 8 << 20
@@ -194,7 +196,7 @@ func (h *Hub) deliver(e event.Live) {
 	case event.ScopeConversation:
 		if r := h.rooms[e.ScopeID]; r != nil {
 			for id, p := range r.people {
-				if id != e.Except {
+				if !slices.Contains(e.Except, id) {
 					for _, c := range p.conns {
 						give(c)
 					}

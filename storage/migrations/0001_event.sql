@@ -11,7 +11,6 @@ CREATE TABLE event (
     data       TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX event_scope ON event (scope, scope_id, seq);
-CREATE INDEX event_at ON event (at);
 
 CREATE TABLE cursor (
     name TEXT    NOT NULL PRIMARY KEY,

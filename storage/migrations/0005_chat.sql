@@ -19,7 +19,7 @@ CREATE TABLE conversation (
     created_at            INTEGER NOT NULL,
     updated_at            INTEGER NOT NULL,
     deleted_at            INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE member (
     conversation_id TEXT    NOT NULL REFERENCES conversation (id),
@@ -67,7 +67,6 @@ CREATE TABLE message (
     PRIMARY KEY (conversation_id, n)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX message_client ON message (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL;
-CREATE INDEX message_unread ON message (conversation_id, n, sender_id) WHERE deleted_at IS NULL;
 CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE read_mark (

@@ -1,0 +1,328 @@
+CREATE TABLE event (
+    seq        INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    kind       TEXT    NOT NULL,
+    scope      TEXT    NOT NULL, -- conversation, user, session, community, admin
+    scope_id   TEXT    NOT NULL,
+    subject_id TEXT    NOT NULL DEFAULT '',
+    actor_id   TEXT    NOT NULL DEFAULT '',
+    data       TEXT    NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX event_scope ON event (scope, scope_id, seq);
+
+CREATE TABLE cursor (
+    name TEXT    NOT NULL PRIMARY KEY,
+    seq  INTEGER NOT NULL,
+    at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE job (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    kind       TEXT    NOT NULL,
+    key        TEXT,             -- at most one unfinished job for a kind and key
+    payload    TEXT    NOT NULL,
+    state      TEXT    NOT NULL DEFAULT 'ready', -- ready, running, parked; a job that succeeded is deleted
+    run_at     INTEGER NOT NULL,
+    attempts   INTEGER NOT NULL DEFAULT 0, -- counted when one begins, so that a job which kills the process counts too
+    last_error TEXT    NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX job_key ON job (kind, key) WHERE key IS NOT NULL;
+
+CREATE INDEX job_due ON job (kind, run_at, id) WHERE state = 'ready';
+
+CREATE INDEX job_state ON job (state, id);
+
+CREATE TABLE periodic (
+    name        TEXT    NOT NULL PRIMARY KEY,
+    schedule    TEXT    NOT NULL,
+    time_zone   TEXT    NOT NULL,
+    next_at     INTEGER NOT NULL,
+    last_start  INTEGER,
+    last_end    INTEGER,
+    last_result TEXT    NOT NULL DEFAULT '' -- running, interrupted, ok, or the error
+) STRICT;
+
+CREATE TABLE audit (
+    id          INTEGER PRIMARY KEY, -- 1, 2, 3, ...: a gap is a row that somebody removed
+    at          INTEGER NOT NULL,
+    actor_kind  TEXT    NOT NULL, -- user, local (the operating-system user of the admin socket or the command line), system, anonymous
+    actor_id    TEXT    NOT NULL,
+    action      TEXT    NOT NULL,
+    target_kind TEXT    NOT NULL,
+    target_id   TEXT    NOT NULL,
+    ip          TEXT    NOT NULL,
+    user_agent  TEXT    NOT NULL,
+    before      TEXT    NOT NULL, -- JSON, or empty
+    after       TEXT    NOT NULL,
+    prev_hash   TEXT    NOT NULL,
+    hash        TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX audit_action ON audit (action, id);
+
+CREATE INDEX audit_actor ON audit (actor_id, id);
+
+CREATE INDEX audit_target ON audit (target_id, id);
+
+CREATE TABLE role (
+    name    TEXT    NOT NULL PRIMARY KEY,
+    builtin INTEGER NOT NULL DEFAULT 0,
+    rank    INTEGER NOT NULL -- a person may act only on people of a lower rank
+) STRICT;
+
+CREATE TABLE role_permission (
+    role       TEXT NOT NULL REFERENCES role (name),
+    permission TEXT NOT NULL,
+    PRIMARY KEY (role, permission)
+) STRICT;
+
+CREATE TABLE user (
+    id            TEXT    NOT NULL PRIMARY KEY,
+    username      TEXT    NOT NULL,
+    username_key  TEXT    NOT NULL UNIQUE, -- folded for comparison
+    display_name  TEXT    NOT NULL,
+    search_key    TEXT    NOT NULL DEFAULT '', -- both names, folded: what a search for people looks at
+    phone         TEXT    UNIQUE,
+    email         TEXT    UNIQUE,          -- folded to lower case
+    password_hash TEXT,
+    password_at   INTEGER NOT NULL DEFAULT 0,
+    credential    INTEGER NOT NULL DEFAULT 1, -- raised by every credential change: older access tokens die at the socket
+    totp_secret   TEXT,                    -- encrypted
+    role          TEXT    NOT NULL DEFAULT 'user' REFERENCES role (name),
+    avatar        TEXT,
+    bio           TEXT,
+    public_key    TEXT,
+    status        TEXT    NOT NULL DEFAULT 'offline',
+    last_seen_at  INTEGER,
+    locale        TEXT    NOT NULL DEFAULT '',
+    time_zone     TEXT    NOT NULL DEFAULT '',
+    is_active     INTEGER NOT NULL DEFAULT 1,
+    is_verified   INTEGER NOT NULL DEFAULT 0,
+    banned_at     INTEGER,
+    banned_until  INTEGER,
+    banned_by     TEXT,
+    ban_reason    TEXT,
+    legal_hold    INTEGER NOT NULL DEFAULT 0,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    erased_at     INTEGER
+) STRICT;
+
+CREATE INDEX user_role ON user (role);
+
+CREATE INDEX user_display ON user (display_name COLLATE NOCASE);
+
+CREATE TABLE user_permission (
+    user_id    TEXT NOT NULL REFERENCES user (id),
+    permission TEXT NOT NULL,
+    PRIMARY KEY (user_id, permission)
+) STRICT;
+
+CREATE TABLE session (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    user_id        TEXT    NOT NULL REFERENCES user (id),
+    generation     INTEGER NOT NULL DEFAULT 1, -- of the refresh token; the one before it is answered for a minute
+    rotated_at     INTEGER NOT NULL,
+    credential     INTEGER NOT NULL,
+    device_id      TEXT    NOT NULL DEFAULT '',
+    device_name    TEXT    NOT NULL DEFAULT '',
+    device_type    TEXT    NOT NULL DEFAULT '',
+    ip             TEXT    NOT NULL DEFAULT '',
+    user_agent     TEXT    NOT NULL DEFAULT '',
+    created_at     INTEGER NOT NULL,
+    last_active_at INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    revoked_at     INTEGER,
+    revoked_why    TEXT    NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX session_user ON session (user_id) WHERE revoked_at IS NULL;
+
+CREATE INDEX session_expiry ON session (expires_at);
+
+CREATE TABLE device (
+    user_id        TEXT    NOT NULL REFERENCES user (id),
+    device_id      TEXT    NOT NULL,
+    name           TEXT    NOT NULL DEFAULT '',
+    type           TEXT    NOT NULL DEFAULT 'mobile',
+    push_platform  TEXT    NOT NULL DEFAULT '',
+    push_token     TEXT,
+    last_seq       INTEGER NOT NULL DEFAULT 0,
+    linked_at      INTEGER NOT NULL,
+    last_active_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, device_id)
+) STRICT;
+
+CREATE UNIQUE INDEX device_push ON device (push_token) WHERE push_token IS NOT NULL;
+
+CREATE TABLE contact (
+    user_id    TEXT    NOT NULL REFERENCES user (id),
+    contact_id TEXT    NOT NULL REFERENCES user (id),
+    name       TEXT    NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, contact_id)
+) STRICT;
+
+CREATE TABLE block (
+    user_id    TEXT    NOT NULL REFERENCES user (id),
+    blocked_id TEXT    NOT NULL REFERENCES user (id),
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, blocked_id)
+) STRICT;
+
+CREATE INDEX block_blocked ON block (blocked_id, user_id);
+
+CREATE TABLE user_setting (
+    user_id    TEXT    NOT NULL PRIMARY KEY REFERENCES user (id),
+    data       TEXT    NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE invite (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    kind       TEXT    NOT NULL, -- setup (makes the first super_admin), link, phone
+    code_hash  TEXT    UNIQUE,   -- SHA-256 of the code; the code itself is shown once
+    phone      TEXT,
+    role       TEXT    NOT NULL DEFAULT 'user' REFERENCES role (name),
+    uses_max   INTEGER NOT NULL DEFAULT 1,
+    uses       INTEGER NOT NULL DEFAULT 0,
+    created_by TEXT    NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;
+
+CREATE INDEX invite_phone ON invite (phone) WHERE phone IS NOT NULL;
+
+CREATE TABLE conversation (
+    id                    TEXT    NOT NULL PRIMARY KEY,
+    type                  TEXT    NOT NULL, -- single, group
+    pair                  TEXT    UNIQUE,   -- single: both user ids, the smaller first
+    name                  TEXT,
+    description           TEXT,
+    avatar                TEXT,
+    created_by            TEXT    NOT NULL,
+    last_n                INTEGER NOT NULL DEFAULT 0, -- the number of the newest message; dense, never given twice
+    last_message_at       INTEGER NOT NULL,
+    is_locked             INTEGER NOT NULL DEFAULT 0,
+    disappearing_seconds  INTEGER NOT NULL DEFAULT 0,
+    disappearing_at       INTEGER,
+    disappearing_by       TEXT,
+    retention_days        INTEGER,
+    legal_hold            INTEGER NOT NULL DEFAULT 0,
+    created_at            INTEGER NOT NULL,
+    updated_at            INTEGER NOT NULL,
+    deleted_at            INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE member (
+    conversation_id TEXT    NOT NULL REFERENCES conversation (id),
+    user_id         TEXT    NOT NULL REFERENCES user (id),
+    joined_seq      INTEGER NOT NULL, -- an event is delivered iff joined_seq <= seq <= left_seq
+    left_seq        INTEGER,
+    role            TEXT    NOT NULL DEFAULT 'member', -- member, admin
+    joined_at       INTEGER NOT NULL,
+    left_at         INTEGER,
+    history_from_n  INTEGER NOT NULL DEFAULT 0, -- messages up to this number are not for this member
+    clear_n         INTEGER NOT NULL DEFAULT 0, -- cleared for me up to this number
+    hidden_n        INTEGER NOT NULL DEFAULT -1, -- hidden from my list while last_n is at most this
+    read_n          INTEGER NOT NULL DEFAULT 0,
+    is_muted        INTEGER NOT NULL DEFAULT 0,
+    muted_until     INTEGER,
+    is_pinned       INTEGER NOT NULL DEFAULT 0,
+    is_archived     INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation_id, user_id, joined_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX member_current ON member (user_id, conversation_id) WHERE left_seq IS NULL;
+
+CREATE INDEX member_user ON member (user_id, conversation_id, joined_seq);
+
+CREATE TABLE message (
+    conversation_id TEXT    NOT NULL REFERENCES conversation (id),
+    n               INTEGER NOT NULL,
+    id              TEXT    NOT NULL UNIQUE,
+    sender_id       TEXT    NOT NULL,
+    client_id       TEXT,
+    type            TEXT    NOT NULL,
+    format          TEXT    NOT NULL DEFAULT 'plain',
+    content         TEXT,
+    state           TEXT    NOT NULL DEFAULT 'visible', -- visible, held
+    reply_to_id     TEXT,
+    thread_id       TEXT,
+    forwarded_from  TEXT,
+    metadata        TEXT,
+    legal_hold      INTEGER NOT NULL DEFAULT 0,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    edited_at       INTEGER,
+    edited_by       TEXT,
+    expires_at      INTEGER,
+    deleted_at      INTEGER,
+    deleted_by      TEXT,
+    PRIMARY KEY (conversation_id, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX message_client ON message (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL;
+
+CREATE INDEX message_unread ON message (conversation_id, n, sender_id) WHERE deleted_at IS NULL;
+
+CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE read_mark (
+    conversation_id TEXT    NOT NULL,
+    user_id         TEXT    NOT NULL,
+    n               INTEGER NOT NULL, -- everything up to n was read at this time, unless an earlier mark covers it
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE blob (
+    sha256     TEXT    NOT NULL PRIMARY KEY,
+    size       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE upload (
+    id            TEXT    NOT NULL PRIMARY KEY,
+    user_id       TEXT    NOT NULL REFERENCES user (id),
+    sha256        TEXT    REFERENCES blob (sha256),
+    kind          TEXT    NOT NULL, -- image, video, audio, file
+    name          TEXT    NOT NULL UNIQUE, -- the unguessable name in its URL
+    original_name TEXT    NOT NULL DEFAULT '',
+    mime_type     TEXT    NOT NULL,
+    size          INTEGER NOT NULL,
+    details       TEXT    NOT NULL DEFAULT '{}',
+    state         TEXT    NOT NULL DEFAULT 'ready',
+    legal_hold    INTEGER NOT NULL DEFAULT 0,
+    created_at    INTEGER NOT NULL,
+    claimed_at    INTEGER
+) STRICT;
+
+CREATE INDEX upload_user ON upload (user_id, created_at);
+
+CREATE INDEX upload_unclaimed ON upload (created_at) WHERE claimed_at IS NULL;
+
+CREATE INDEX upload_blob ON upload (sha256);
+
+CREATE TABLE attachment (
+    message_id TEXT    NOT NULL,
+    position   INTEGER NOT NULL,
+    upload_id  TEXT    NOT NULL REFERENCES upload (id),
+    details    TEXT    NOT NULL DEFAULT '{}',
+    PRIMARY KEY (message_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attachment_upload ON attachment (upload_id);
+
+CREATE TABLE setting (
+    key        TEXT    NOT NULL PRIMARY KEY,
+    value      TEXT    NOT NULL,
+    updated_at INTEGER NOT NULL,
+    updated_by TEXT    NOT NULL
+) STRICT;
+
