@@ -269,8 +269,6 @@ CREATE TABLE message (
 
 CREATE UNIQUE INDEX message_client ON message (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL;
 
-CREATE INDEX message_unread ON message (conversation_id, n, sender_id) WHERE deleted_at IS NULL;
-
 CREATE INDEX message_expiry ON message (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE read_mark (

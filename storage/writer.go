@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,25 @@ func (tx *Tx) Millis() int64 { return tx.Now.UnixMilli() }
 func (tx *Tx) Exec(text string, args ...any) (sql.Result, error) {
 	tx.wrote = true
 	return tx.exec(text, args...)
+}
+
+// Query runs a SELECT, or a change that returns rows.
+func (tx *Tx) Query(text string, args ...any) (*sql.Rows, error) {
+	tx.note(text)
+	return tx.conn.Query(text, args...)
+}
+
+// QueryRow runs a SELECT of at most one row, or a change that returns one; Scan returns sql.ErrNoRows for none.
+func (tx *Tx) QueryRow(text string, args ...any) *sql.Row {
+	tx.note(text)
+	return tx.conn.QueryRow(text, args...)
+}
+
+// note takes whatever is not plainly a SELECT for a change.
+func (tx *Tx) note(text string) {
+	if !strings.HasPrefix(text, "SELECT ") {
+		tx.wrote = true
+	}
 }
 
 // OnCommit has fn called by the writer once this write is on disk, in commit order, before the caller of Write is

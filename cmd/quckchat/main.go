@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the binary must know the zones of the calendar on a machine without them
 
 	"github.com/spf13/cobra"
 

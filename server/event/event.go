@@ -73,6 +73,7 @@ type Log struct {
 	pending []Live        // of the batch being committed; the writer's alone
 	out     chan []Live   // committed batches for the publisher; when full the writer waits, which slows sends, not losing any
 	tell    chan Live     // ephemerals; dropped when full
+	ended   chan struct{} // closed when Publish returns
 	wake    chan struct{} // closed and replaced at each batch, to wake followers
 	mu      sync.Mutex
 	head    int64 // newest committed seq
@@ -87,7 +88,7 @@ const (
 func New(log *slog.Logger, kinds ...Kind) *Log {
 	l := &Log{
 		log: log, kinds: map[string]Kind{}, out: make(chan []Live, batchesWaiting), tell: make(chan Live, ephemeralsWaiting),
-		wake: make(chan struct{}),
+		wake: make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.Register(kinds...)
 	return l
@@ -177,7 +178,10 @@ func (l *Log) Flush() {
 	close(l.wake)
 	l.wake = make(chan struct{})
 	l.mu.Unlock()
-	l.out <- batch
+	select {
+	case l.out <- batch:
+	case <-l.ended: // nobody listens any more; those who come later read the table
+	}
 }
 
 // Committed returns the newest committed seq.
@@ -187,30 +191,51 @@ func (l *Log) Committed() int64 {
 	return l.head
 }
 
-// Publish hands committed batches, in order, and ephemerals to their functions until ctx ends and the committed ones
+// Under steady load the publisher waits a moment and hands over several batches at once, so that what a listener gets
+// leaves in fewer writes. What comes after a pause is handed over at once.
+const (
+	publishGap    = 2 * time.Millisecond // a batch this soon after the last one is part of steady load
+	publishGather = 2 * time.Millisecond
+)
+
+// Publish hands committed events, in order, and ephemerals to their functions until ctx ends and the committed ones
 // are all handed over. One goroutine runs it.
 func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Live)) {
+	defer close(l.ended)
+	var last time.Time
+	for {
+		var batch []Live
+		select {
+		case batch = <-l.out:
+		default:
+			select {
+			case batch = <-l.out:
+			case e := <-l.tell:
+				told(e)
+				continue
+			case <-ctx.Done():
+				if batch = l.waiting(nil); len(batch) > 0 {
+					committed(batch)
+				}
+				return
+			}
+		}
+		if time.Since(last) < publishGap {
+			time.Sleep(publishGather)
+		}
+		committed(l.waiting(batch))
+		last = time.Now()
+	}
+}
+
+// waiting appends the batches that are committed by now.
+func (l *Log) waiting(batch []Live) []Live {
 	for {
 		select {
-		case batch := <-l.out:
-			committed(batch)
-			continue
+		case more := <-l.out:
+			batch = append(batch, more...)
 		default:
-		}
-		select {
-		case batch := <-l.out:
-			committed(batch)
-		case e := <-l.tell:
-			told(e)
-		case <-ctx.Done():
-			for {
-				select {
-				case batch := <-l.out:
-					committed(batch)
-				default:
-					return
-				}
-			}
+			return batch
 		}
 	}
 }
