@@ -18,7 +18,7 @@ MAX_LINES := 450
 GO_FILES = find . \( -name node_modules -o -name .git -o -path ./bin -o -path ./data \) -prune -o -type f -name '*.go' -print
 HEADING  = @printf '\n== %s\n'
 
-.PHONY: help run build cross check test bench fmt golden clean \
+.PHONY: help run build cross check test torture bench fmt golden clean \
 	check-format check-size check-modules check-vet check-imports check-lint check-smoke
 
 help: ## list what can be made
@@ -87,6 +87,9 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 	CGO_ENABLED=1 go test -race -vet=off -timeout 5m $(TESTFLAGS) ./... || exit 1; \
 	after=$$($(GOLDEN_STATE)); \
 	if [ "$$before" != "$$after" ]; then printf 'The tests changed golden files:\n%s\n' "$$after"; exit 1; fi
+
+torture: ## kill -9, full disks, stops under load against the real binary, ten rounds; as root for all of it
+	QUCKCHAT_TORTURE=1 go test -count=1 -timeout 10m -v -run 'Kill|Full|Grow|Neither|Stop|Second|HangUp' ./cmd/quckchat
 
 bench: ## the load generator; ARGS='...' is passed on
 	go run ./bench -out bench/RESULTS.md $(ARGS)

@@ -221,6 +221,9 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Account is the accounts, for the command that starts the server and prints its setup link.
 func (s *Server) Account() *account.Service { return s.account }
 
+// Events is the event log.
+func (s *Server) Events() *event.Log { return s.events }
+
 // Store is the database.
 func (s *Server) Store() *storage.DB { return s.db }
 
@@ -276,8 +279,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// offline notes when somebody was last seen.
+// offline ends what somebody was typing and notes when they were last seen.
 func (s *Server) offline(userID string, at time.Time) {
+	s.chat.StopTyping(userID)
 	if err := s.account.Seen(context.Background(), userID, at); err != nil && !s.stopping.Load() {
 		s.log.Warn("note last seen", "error", err)
 	}

@@ -2,13 +2,13 @@ package storage
 
 import (
 	"database/sql"
-	"os"
 	"time"
 )
 
 const (
+	pageSize        = 4096
 	checkpointEvery = 250 * time.Millisecond
-	checkpointBytes = 16 << 20 // copy the log back when it is longer than this: pages that change often are copied once
+	checkpointBytes = 16 << 20 // copy the log back when so much waits: pages that change often are copied once
 	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
 )
 
@@ -23,28 +23,32 @@ func (db *DB) checkpoint() {
 	}
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
-	tick := time.NewTicker(checkpointEvery)
-	defer tick.Stop()
 	for {
+		select { // asleep while nothing is written
+		case <-db.closing:
+			return
+		case <-db.wrote:
+		}
 		select {
 		case <-db.closing:
 			return
-		case <-tick.C:
+		case <-time.After(checkpointEvery):
 		}
-		if !db.wrote.Swap(false) {
-			continue
-		}
-		info, err := os.Stat(db.opts.Path + "-wal")
-		if err != nil || info.Size() < checkpointBytes {
-			continue
-		}
+		// The file does not shrink, so its size says nothing: NOOP counts the frames that wait.
 		var busy, frames, copied int64
-		if err := pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &copied); err != nil {
+		err := pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &copied)
+		if err == nil && (frames-copied)*pageSize < checkpointBytes {
+			continue
+		}
+		if err == nil {
+			err = pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &copied)
+		}
+		if err != nil {
 			db.opts.Log.Warn("checkpoint", "error", mapError(err))
 			continue
 		}
 		db.stats.checkpoints.Add(1)
-		if frames*4096 > restartBytes {
+		if frames*pageSize > restartBytes {
 			db.walLong.Store(true)
 		}
 	}

@@ -68,8 +68,8 @@ type DB struct {
 	resting chan struct{} // closed when the checkpointer has ended
 	fresh   bool          // made by this Open
 
-	walLong atomic.Bool // the checkpointer asks the writer for a RESTART between two batches
-	wrote   atomic.Bool // something was committed since the last checkpoint
+	walLong atomic.Bool   // the checkpointer asks the writer for a RESTART between two batches
+	wrote   chan struct{} // something was committed since the last checkpoint
 	stats   counters
 }
 
@@ -105,7 +105,7 @@ func Open(opts Options) (*DB, error) {
 	}
 	_, statErr := os.Stat(opts.Path)
 	db := &DB{
-		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), closing: make(chan struct{}), resting: make(chan struct{}),
+		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), closing: make(chan struct{}), wrote: make(chan struct{}, 1), resting: make(chan struct{}),
 		fresh: errors.Is(statErr, fs.ErrNotExist),
 	}
 	w, err := db.openWriter()

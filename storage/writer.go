@@ -95,7 +95,8 @@ func (db *DB) Write(ctx context.Context, name string, fn func(tx *Tx) error) err
 // Under steady load a commit that waits a moment takes several writes along, for the same cost. A write that comes
 // after a pause is committed at once.
 const (
-	busyGap     = 700 * time.Microsecond // a write this soon after a commit is part of steady load
+	busyGap     = 700 * time.Microsecond // a write this soon after a commit
+	busyStreak  = 4                      // so many commits in a row, each soon after the other, are steady load
 	gatherBelow = 8                      // with this many waiting there is nothing to gain
 	gatherTime  = time.Millisecond
 )
@@ -109,6 +110,7 @@ func (db *DB) write(w *writer) {
 	}()
 	batch := make([]*request, 0, batchMax)
 	var ended time.Time // of the last commit
+	streak := 0
 	for {
 		var first *request
 		select {
@@ -123,7 +125,12 @@ func (db *DB) write(w *writer) {
 				continue
 			}
 		}
-		if time.Since(ended) < busyGap && len(db.queue) < gatherBelow {
+		if time.Since(ended) < busyGap {
+			streak++
+		} else {
+			streak = 0
+		}
+		if streak >= busyStreak && len(db.queue) < gatherBelow {
 			time.Sleep(gatherTime)
 		}
 		batch = append(batch[:0], first)
@@ -178,7 +185,10 @@ func (db *DB) commit(w *writer, batch []*request) *writer {
 		}
 	}
 	if committed {
-		db.wrote.Store(true)
+		select {
+		case db.wrote <- struct{}{}:
+		default:
+		}
 		if db.opts.AfterBatch != nil {
 			db.opts.AfterBatch()
 		}

@@ -95,6 +95,7 @@ type site struct {
 	dir     string
 	address string
 	env     []string
+	flags   []string
 	shell   string // runs before the server in its process, such as "ulimit -S -f 100; "
 	phones  int
 
@@ -131,7 +132,8 @@ func (s *site) environ() []string {
 func (s *site) launch() {
 	s.t.Helper()
 	p := &process{log: &output{}, ended: make(chan struct{})}
-	p.cmd = exec.Command("sh", "-c", s.shell+`exec "$@"`, "sh", filepath.Join(binaryDir, "quckchat"), "serve", "--data", s.dir, "--listen", s.address)
+	args := []string{"-c", s.shell + `exec "$@"`, "sh", filepath.Join(binaryDir, "quckchat"), "serve", "--data", s.dir, "--listen", s.address}
+	p.cmd = exec.Command("sh", append(args, s.flags...)...)
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = s.environ(), p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)

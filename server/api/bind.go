@@ -16,6 +16,7 @@ type binder[I any] struct {
 	params   []param
 	body     int // index of the Body field, or -1
 	schema   *huma.Schema
+	quick    []quickField // of a body that can be checked without the schema; nil otherwise
 }
 
 type param struct {
@@ -34,6 +35,7 @@ func newBinder[I any](t *Table, row *Row) *binder[I] {
 		switch {
 		case f.Name == "Body":
 			b.body, b.schema = i, huma.SchemaFromField(b.registry, f, typ.Name()+"Body")
+			b.quick = quickFields(f.Type)
 		case path != "":
 			b.params = append(b.params, param{i, path, true, huma.SchemaFromField(b.registry, f, "")})
 		case query != "":
@@ -45,6 +47,10 @@ func newBinder[I any](t *Table, row *Row) *binder[I] {
 }
 
 func (b *binder[I]) fill(in *I, payload []byte) error {
+	if b.quick != nil && len(b.params) == 0 && b.fillQuick(in, payload) {
+		return nil
+	}
+	*in = *new(I)
 	if len(payload) == 0 || string(payload) == "null" {
 		payload = []byte("{}")
 	}

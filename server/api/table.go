@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -42,16 +46,7 @@ func NewTable(config Config, r chi.Router, rows []Row) (*Table, error) {
 	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = config.Prefix+"/openapi", "", "", nil
 	hc.AllowAdditionalPropertiesByDefault = true
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
-	huma.NewErrorWithContext = func(c huma.Context, status int, msg string, errs ...error) huma.StatusError {
-		var ctx context.Context = context.Background()
-		if c != nil {
-			ctx = c.Context()
-		}
-		return t.humaError(ctx, status, msg, errs)
-	}
-	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
-		return t.humaError(context.Background(), status, msg, errs)
-	}
+	ownErrors()
 	t.huma = humachi.New(r, hc)
 	routes := map[string]bool{}
 	for i := range rows {
@@ -76,6 +71,26 @@ func NewTable(config Config, r chi.Router, rows []Row) (*Table, error) {
 	}
 	return t, nil
 }
+
+type tableKey struct{}
+
+// ownErrors gives huma our error form, once: its hooks belong to the process, and there may be more than one table. The
+// table of a request is in its context.
+var ownErrors = sync.OnceFunc(func() {
+	spare := &Table{config: Config{Log: slog.New(slog.DiscardHandler)}}
+	huma.NewErrorWithContext = func(c huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		if c == nil {
+			return spare.humaError(context.Background(), status, msg, errs)
+		}
+		if t, ok := c.Context().Value(tableKey{}).(*Table); ok {
+			return t.humaError(c.Context(), status, msg, errs)
+		}
+		return spare.humaError(c.Context(), status, msg, errs)
+	}
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return spare.humaError(context.Background(), status, msg, errs)
+	}
+})
 
 // Rows returns the rows of the table.
 func (t *Table) Rows() []Row { return t.rows }
@@ -128,12 +143,15 @@ func callerOf(ctx context.Context) Caller {
 	return by
 }
 
+// bodyTime is how long a body may take to arrive.
+const bodyTime = 30 * time.Second
+
 // operation describes a row to huma and puts its guards in front of it.
 func (t *Table) operation(row *Row) huma.Operation {
 	tag := strings.Split(strings.TrimPrefix(row.Path, "/"), "/")[0]
 	op := huma.Operation{
 		Method: row.Method, Path: t.config.Prefix + row.Path, DefaultStatus: row.Status, Summary: row.Summary,
-		OperationID: operationID(row), MaxBodyBytes: t.config.MaxBody, BodyReadTimeout: 30 * time.Second,
+		OperationID: operationID(row), MaxBodyBytes: t.config.MaxBody, BodyReadTimeout: bodyTime,
 		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) { t.guard(row, c, next) }},
 		Tags:        []string{tag},
 	}
@@ -187,9 +205,14 @@ func (t *Table) guard(row *Row, c huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	c = huma.WithValue(c, callerKey{}, by)
+	c = huma.WithValue(huma.WithValue(c, tableKey{}, t), callerKey{}, by)
 	if len(row.Aliases) > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(bodyTime))
 		body, err := io.ReadAll(io.LimitReader(c.BodyReader(), t.config.MaxBody+1))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			fail(E("BODY_TIMEOUT"))
+			return
+		}
 		if err != nil {
 			fail(E("BAD_REQUEST"))
 			return
@@ -227,16 +250,25 @@ func foldJSON(raw []byte, aliases map[string]string) []byte {
 	return out
 }
 
+// fold gives old spellings their proper names, unless something else than null has the name already. Of several old
+// ones the first in the alphabet wins.
 func fold[V any](fields map[string]V, aliases map[string]string) (changed bool) {
-	for old, name := range aliases {
+	for _, old := range slices.Sorted(maps.Keys(aliases)) {
 		if v, ok := fields[old]; ok {
-			if _, taken := fields[name]; !taken {
+			name := aliases[old]
+			if was, taken := fields[name]; !taken || isNull(was) {
 				fields[name] = v
 				changed = true
 			}
 		}
 	}
 	return changed
+}
+
+// isNull reports whether a value of a JSON object, decoded or not, is null.
+func isNull(v any) bool {
+	raw, ok := v.(json.RawMessage)
+	return v == nil || ok && string(raw) == "null"
 }
 
 // public turns whatever an operation returned into an Error; what a client did not cause is logged, once, here.

@@ -241,16 +241,16 @@ func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Co
 type UpdateInput struct {
 	ConversationID string `path:"conversationId"`
 	Body           struct {
-		Name        *string `json:"name,omitempty"`
-		Description *string `json:"description,omitempty"`
-		Avatar      *string `json:"avatar,omitempty"`
+		Name        *string        `json:"name,omitempty"`
+		Description account.Change `json:"description" required:"false"`
+		Avatar      account.Change `json:"avatar" required:"false"`
 	}
 }
 
 // Update changes how a group is called and shown. Codes: CONVERSATION_NOT_FOUND, NOT_GROUP, NOT_ADMIN, VALIDATION.
 func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*Conversation, error) {
 	b := &in.Body
-	if err := checkNames(b.Name, b.Description, b.Avatar); err != nil {
+	if err := checkNames(b.Name, &b.Description.Text, &b.Avatar.Text); err != nil {
 		return nil, err
 	}
 	var c *Conversation
@@ -258,8 +258,9 @@ func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*
 		if err := runs(tx, by, in.ConversationID); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`UPDATE conversation SET name = coalesce(?, name), description = coalesce(?, description), avatar = coalesce(?, avatar), updated_at = ?
-			WHERE id = ?`, b.Name, b.Description, b.Avatar, tx.Millis(), in.ConversationID); err != nil {
+		if _, err := tx.Exec(`UPDATE conversation SET name = coalesce(?, name), updated_at = ?,
+			description = CASE WHEN ? THEN nullif(?, '') ELSE description END, avatar = CASE WHEN ? THEN nullif(?, '') ELSE avatar END
+			WHERE id = ?`, b.Name, tx.Millis(), b.Description.Sent, b.Description.Text, b.Avatar.Sent, b.Avatar.Text, in.ConversationID); err != nil {
 			return fmt.Errorf("update conversation: %w", err)
 		}
 		if err := s.updated(tx, by, in.ConversationID); err != nil {

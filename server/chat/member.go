@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -27,14 +29,24 @@ type ParticipantsChange struct {
 // stringList is a list of ids that also takes a single one, as some clients send it.
 type stringList []string
 
-// UnmarshalJSON accepts "a" for ["a"].
+// UnmarshalJSON accepts "a" for ["a"], and null for none.
 func (l *stringList) UnmarshalJSON(b []byte) error {
-	var one string
+	var one *string
 	if json.Unmarshal(b, &one) == nil {
-		*l = stringList{one}
+		if one != nil {
+			*l = stringList{*one}
+		}
 		return nil
 	}
 	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// Schema describes both forms to the validation and to the reference.
+func (stringList) Schema(huma.Registry) *huma.Schema {
+	id := &huma.Schema{Type: huma.TypeString}
+	s := &huma.Schema{AnyOf: []*huma.Schema{{Type: huma.TypeArray, Items: id, Nullable: true}, id}}
+	s.PrecomputeMessages()
+	return s
 }
 
 // AddInput names the people to add.

@@ -78,6 +78,8 @@ func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Mess
 		return nil, api.E("MESSAGE_EMPTY")
 	case utf8.RuneCountInString(content) > s.config.Get().MessageMaxLength:
 		return nil, api.E("MESSAGE_TOO_LONG", "max", s.config.Get().MessageMaxLength)
+	case b.ClientID != nil && utf8.RuneCountInString(*b.ClientID) > clientIDMax: // JSON finds a field in any case, the schema does not
+		return nil, api.Invalid("clientId", fmt.Sprintf("expected at most %d characters", clientIDMax))
 	case len(b.Metadata) > metadataMax:
 		return nil, api.Invalid("metadata", fmt.Sprintf("expected at most %d bytes", metadataMax))
 	}
@@ -322,7 +324,7 @@ type shown func(m, r *Message) bool
 func above(floor int64) shown { return func(_, r *Message) bool { return r.N > floor } }
 
 // forAll shows what everybody may see who is ever told of the messages in list: nobody joined between the message
-// replied to and the reply. It depends on nothing that changes later, so that the live and the late form are equal.
+// replied to and the reply, and nobody left between the reply and an edit of the message replied to.
 func forAll(q storage.Querier, list []*Message) (shown, error) {
 	var ids []string
 	for _, m := range list {
@@ -330,31 +332,43 @@ func forAll(q storage.Querier, list []*Message) (shown, error) {
 			ids = append(ids, m.ConversationID)
 		}
 	}
-	joined := map[string][]int64{}
+	stays := map[string][]window{}
 	for _, chunk := range storage.Chunks(distinct(ids)) {
 		marks, args := storage.In(chunk)
-		rows, err := q.Query("SELECT DISTINCT conversation_id, history_from_n FROM member WHERE history_from_n > 0 AND conversation_id IN ("+marks+")", args...)
+		rows, err := q.Query("SELECT DISTINCT conversation_id, history_from_n, coalesce(left_at, 0) FROM member WHERE (history_from_n > 0 OR left_at > 0) AND conversation_id IN ("+marks+")", args...)
 		if err != nil {
-			return nil, fmt.Errorf("read joins: %w", err)
+			return nil, fmt.Errorf("read stays: %w", err)
 		}
-		if err := scanJoins(rows, joined); err != nil {
-			return nil, fmt.Errorf("read joins: %w", err)
+		if err := scanWindows(rows, stays); err != nil {
+			return nil, fmt.Errorf("read stays: %w", err)
 		}
 	}
 	return func(m, r *Message) bool {
-		return !slices.ContainsFunc(joined[m.ConversationID], func(from int64) bool { return from >= r.N && from < m.N })
+		return !slices.ContainsFunc(stays[m.ConversationID], func(w window) bool {
+			return w.from >= r.N && w.from < m.N || w.left >= m.CreatedAt && w.left <= r.EditedAt
+		})
 	}, nil
 }
 
-func scanJoins(rows *sql.Rows, into map[string][]int64) error {
+// window is what one stay of a member saw: messages above from, until left, which is "" for one that goes on.
+type window struct {
+	from int64
+	left string
+}
+
+func scanWindows(rows *sql.Rows, into map[string][]window) error {
 	defer rows.Close()
 	for rows.Next() {
 		var id string
-		var from int64
-		if err := rows.Scan(&id, &from); err != nil {
+		var w window
+		var left int64
+		if err := rows.Scan(&id, &w.from, &left); err != nil {
 			return err
 		}
-		into[id] = append(into[id], from)
+		if left > 0 {
+			w.left = api.Millis(left)
+		}
+		into[id] = append(into[id], w)
 	}
 	return rows.Err()
 }

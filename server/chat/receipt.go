@@ -88,9 +88,9 @@ func receipts(q storage.Querier, conversationID string, page []*Message) error {
 // ReadInput says how far the caller has read; without a message, to the end.
 type ReadInput struct {
 	ConversationID string `path:"conversationId"`
-	Body           struct {
+	Body           *struct {
 		MessageID *string `json:"messageId,omitempty"`
-	} `required:"false"`
+	}
 }
 
 // Read marks a conversation as read up to a message. Reading never goes back. Codes: CONVERSATION_NOT_FOUND,
@@ -101,7 +101,7 @@ func (s *Service) Read(ctx context.Context, by api.Caller, in *ReadInput) (Done,
 		if err != nil {
 			return err
 		}
-		if in.Body.MessageID == nil {
+		if in.Body == nil || in.Body.MessageID == nil {
 			return s.read(tx, by, in.ConversationID, "", at.lastN, at)
 		}
 		m, _, err := visible(tx, by, *in.Body.MessageID)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -28,10 +29,11 @@ type Search struct {
 	db     *storage.DB
 	events *event.Log
 	log    *slog.Logger
+	broken atomic.Bool // it could not be read or written, and is removed when it is closed
 }
 
 const (
-	indexPause = 200 * time.Millisecond // gathers a batch, and stays within the second that search may be behind
+	indexPause = 500 * time.Millisecond // gathers a batch, and stays within the second that search may be behind
 	indexBatch = 1000                   // events in one step
 	foundMax   = 1000                   // where counting matches ends
 )
@@ -44,12 +46,15 @@ func OpenSearch(path string, db *storage.DB, events *event.Log, log *slog.Logger
 	}
 	opts := storage.Options{Path: path, Migrations: schema, Rebuildable: true, Log: log}
 	index, err := storage.Open(opts)
+	if err == nil {
+		if err = probe(index); err != nil {
+			err = errors.Join(err, index.Close())
+		}
+	}
 	if err != nil {
 		log.Warn("search index cannot be read and is made again", "error", err)
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("remove search index: %w", err)
-			}
+		if err := removeIndex(path); err != nil {
+			return nil, err
 		}
 		if index, err = storage.Open(opts); err != nil {
 			return nil, fmt.Errorf("open search index: %w", err)
@@ -58,13 +63,39 @@ func OpenSearch(path string, db *storage.DB, events *event.Log, log *slog.Logger
 	return &Search{index: index, db: db, events: events, log: log}, nil
 }
 
-// Close closes the index.
-func (x *Search) Close() error { return x.index.Close() }
+// probe looks whether the tables of an index can be read at all; damage further inside shows when it is used.
+func probe(index *storage.DB) error {
+	return index.Read(context.Background(), func(v storage.View) error {
+		var n int64
+		return v.QueryRow("SELECT (SELECT count(*) FROM word WHERE word MATCH 'probe') + (SELECT coalesce(max(id), 0) FROM doc) + (SELECT count(*) FROM progress)").Scan(&n)
+	})
+}
+
+func removeIndex(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove search index: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close closes the index, and removes one that turned out to be damaged: the next start makes it again.
+func (x *Search) Close() error {
+	err := x.index.Close()
+	if x.broken.Load() {
+		err = errors.Join(err, removeIndex(x.index.Path()))
+	}
+	return err
+}
 
 // Run keeps the index up to date until ctx ends.
 func (x *Search) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := x.follow(ctx); err != nil && ctx.Err() == nil {
+			if errors.Is(err, storage.ErrFailed) {
+				x.broken.Store(true)
+			}
 			x.log.Error("search index", "error", err)
 			select {
 			case <-time.After(time.Second):

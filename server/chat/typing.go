@@ -26,11 +26,17 @@ type Typing struct {
 type typists struct {
 	events *event.Log
 	mu     sync.Mutex
-	active map[[2]string]*time.Timer // conversation, user
+	active map[[2]string]typist // conversation, user
+}
+
+// typist is somebody typing, until the timer.
+type typist struct {
+	timer *time.Timer
+	name  string
 }
 
 func newTypists(events *event.Log) *typists {
-	return &typists{events: events, active: map[[2]string]*time.Timer{}}
+	return &typists{events: events, active: map[[2]string]typist{}}
 }
 
 // TypingInput names where somebody types.
@@ -69,7 +75,7 @@ func (s *Service) type_(ctx context.Context, by api.Caller, conversationID strin
 	if start {
 		s.typing.start(conversationID, me)
 	} else {
-		s.typing.stop(conversationID, me.ID, me.DisplayName)
+		s.typing.stop(conversationID, me.ID)
 	}
 	return Done{true}, nil
 }
@@ -77,25 +83,25 @@ func (s *Service) type_(ctx context.Context, by api.Caller, conversationID strin
 func (t *typists) start(conversationID string, who account.Public) {
 	key := [2]string{conversationID, who.ID}
 	t.mu.Lock()
-	if timer := t.active[key]; timer != nil {
-		timer.Stop()
+	if was, ok := t.active[key]; ok {
+		was.timer.Stop()
 	}
-	t.active[key] = time.AfterFunc(typingLasts, func() { t.stop(conversationID, who.ID, who.DisplayName) })
+	t.active[key] = typist{time.AfterFunc(typingLasts, func() { t.stop(conversationID, who.ID) }), who.DisplayName}
 	t.mu.Unlock()
 	t.say("typing:start", conversationID, who.ID, who.DisplayName)
 }
 
-func (t *typists) stop(conversationID, userID, name string) {
+func (t *typists) stop(conversationID, userID string) {
 	key := [2]string{conversationID, userID}
 	t.mu.Lock()
-	timer := t.active[key]
-	if timer != nil {
-		timer.Stop()
+	was, ok := t.active[key]
+	if ok {
+		was.timer.Stop()
 		delete(t.active, key)
 	}
 	t.mu.Unlock()
-	if timer != nil {
-		t.say("typing:stop", conversationID, userID, name)
+	if ok {
+		t.say("typing:stop", conversationID, userID, was.name)
 	}
 }
 
@@ -107,7 +113,7 @@ func (t *typists) say(kind, conversationID, userID, name string) {
 	})
 }
 
-// StopTyping ends whatever somebody was typing; the hub calls it when their last socket closes.
+// StopTyping ends whatever somebody was typing; it is called when they have gone offline.
 func (s *Service) StopTyping(userID string) {
 	s.typing.mu.Lock()
 	var where []string
@@ -118,6 +124,6 @@ func (s *Service) StopTyping(userID string) {
 	}
 	s.typing.mu.Unlock()
 	for _, conversationID := range where {
-		s.typing.stop(conversationID, userID, "")
+		s.typing.stop(conversationID, userID)
 	}
 }

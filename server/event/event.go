@@ -194,7 +194,8 @@ func (l *Log) Committed() int64 {
 // Under steady load the publisher waits a moment and hands over several batches at once, so that what a listener gets
 // leaves in fewer writes. What comes after a pause is handed over at once.
 const (
-	publishGap    = 2 * time.Millisecond // a batch this soon after the last one is part of steady load
+	publishGap    = 2 * time.Millisecond // a batch this soon after the last one
+	publishStreak = 4                    // so many batches in a row, each soon after the other, are steady load
 	publishGather = 2 * time.Millisecond
 )
 
@@ -203,6 +204,7 @@ const (
 func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Live)) {
 	defer close(l.ended)
 	var last time.Time
+	streak := 0
 	for {
 		var batch []Live
 		select {
@@ -221,6 +223,11 @@ func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Liv
 			}
 		}
 		if time.Since(last) < publishGap {
+			streak++
+		} else {
+			streak = 0
+		}
+		if streak >= publishStreak {
 			time.Sleep(publishGather)
 		}
 		committed(l.waiting(batch))

@@ -57,6 +57,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &conn{hub: h, ws: ws, net: ws.NetConn(), by: by}
 	if tcp, ok := c.net.(syscall.Conn); ok {
 		c.raw, _ = tcp.SyscallConn()
+		c.writeNow = func(fd uintptr) bool {
+			c.wrote, c.writeErr = syscall.Write(int(fd), c.out)
+			return true
+		}
 	}
 	_ = c.net.SetDeadline(time.Time{})
 	ws.SetReadLimit(h.opts.MaxFrame)
@@ -64,8 +68,11 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws.SetPongHandler(func(string) error { return c.await(h.opts.Heartbeat*5/2 + time.Second) })
 	ws.SetCloseHandler(func(code int, _ string) error { c.finish(closeGoingAway, ""); return nil })
 	since := r.URL.Query().Get("since")
-	h.readers.Add(1)
-	go c.begin(context.WithoutCancel(r.Context()), since) // a stack of its own: the one of the HTTP handler has grown
+	if !h.enlist(c) {
+		c.finish(closeRestart, "server is restarting")
+		return
+	}
+	go c.begin(context.Background(), since) // nothing of the request is kept
 }
 
 var writePool = &syncPool{}
@@ -81,17 +88,27 @@ func (*syncPool) Put(any) {}
 
 // begin authenticates if need be, attaches, and reads.
 func (c *conn) begin(ctx context.Context, since string) {
-	if !c.by.SignedIn() && !c.authenticate(ctx) {
+	if !c.by.SignedIn() && !c.authenticate(ctx) || !c.hub.attach(ctx, c, since) {
 		c.net.Close()
-		c.hub.readers.Done()
-		return
-	}
-	if !c.hub.attach(ctx, c, since) {
-		c.net.Close()
+		c.hub.mu.Lock()
+		delete(c.hub.waiting, c)
+		c.hub.mu.Unlock()
 		c.hub.readers.Done()
 		return
 	}
 	c.read(ctx)
+}
+
+// enlist counts a connection whose reader begins, so that Close finds it; not when the server stops.
+func (h *Hub) enlist(c *conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return false
+	}
+	h.readers.Add(1)
+	h.waiting[c] = struct{}{}
+	return true
 }
 
 func (c *conn) authenticate(ctx context.Context) bool {
@@ -113,7 +130,7 @@ func (c *conn) authenticate(ctx context.Context) bool {
 		return false
 	}
 	if err := c.hub.admit(c.by); err != nil {
-		c.finish(closeRevoked, "too many sockets")
+		c.refuse(err)
 		return false
 	}
 	if scalar(r.ID) {
@@ -135,6 +152,15 @@ func (h *Hub) admit(by api.Caller) error {
 		return api.E("TOO_MANY_SOCKETS")
 	}
 	return nil
+}
+
+// refuse closes a socket for which admit came too late to answer with a status.
+func (c *conn) refuse(err error) {
+	if api.HasCode(err, "SHUTTING_DOWN") {
+		c.finish(closeRestart, "server is restarting")
+	} else {
+		c.finish(closeTooMany, "too many sockets")
+	}
 }
 
 // stay is a row of member that matters to somebody who connects.
@@ -166,8 +192,13 @@ func (h *Hub) attach(ctx context.Context, c *conn, since string) bool {
 				return false
 			}
 		}
-		if at, ok := h.tryAttach(c, stays, head, here, since != ""); ok {
-			c.greet(at)
+		at, ok, err := h.tryAttach(c, stays, head, here, since != "")
+		if err != nil {
+			c.refuse(err)
+			return false
+		}
+		if ok {
+			c.flushNow()
 			if !h.opts.Alive(ctx, c.by) { // revoked between its authentication and now: the event of it has passed
 				c.finish(closeRevoked, "session ended")
 				h.detach(c)
@@ -203,20 +234,23 @@ func staysOf(q storage.Querier, userID string, seq int64) ([]stay, error) {
 
 // tryAttach attaches at the seq published now, given the stays as of head; not ok means that the memberships must be
 // read again, because more changed meanwhile than the hub remembers.
-func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp bool) (at int64, ok bool) {
+// The greeting is queued here, before anything live can be.
+func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp bool) (at int64, ok bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closing {
-		return 0, false
-	}
 	p := h.people[c.by.UserID]
-	if p == nil && expected {
-		return 0, false
+	switch {
+	case h.closing:
+		return 0, false, api.E("SHUTTING_DOWN")
+	case p != nil && len(p.conns) >= h.opts.MaxPerUser: // others have come since it was admitted
+		return 0, false, api.E("TOO_MANY_SOCKETS")
+	case p == nil && expected:
+		return 0, false, nil
 	}
 	appeared := false
 	if p == nil {
 		if h.seq > head && len(h.changes) > changesKept && h.changes[0].seq > head {
-			return 0, false
+			return 0, false, nil
 		}
 		p = &person{id: c.by.UserID, rooms: map[string]*room{}}
 		for _, s := range stays {
@@ -243,7 +277,11 @@ func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp 
 		p.grace = nil
 	}
 	p.role = c.by.Role
+	c.mu.Lock()
 	c.reading, c.last = catchingUp, h.seq
+	c.mu.Unlock()
+	c.greet(h.seq)
+	delete(h.waiting, c)
 	p.conns = append(p.conns, c)
 	if c.by.SessionID != "" {
 		h.sessions[c.by.SessionID] = append(h.sessions[c.by.SessionID], c)
@@ -255,12 +293,12 @@ func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp 
 	if appeared {
 		h.announce(p, "user:online", map[string]string{"userId": p.id})
 	}
-	return h.seq, true
+	return h.seq, true, nil
 }
 
 func (c *conn) greet(seq int64) {
 	if b, err := eventFrame(0, "hello", hello{c.by.UserID, c.by.SessionID, seq, c.hub.opts.Heartbeat.Milliseconds()}); err == nil {
-		c.send(b)
+		c.late(b)
 	}
 }
 

@@ -17,6 +17,8 @@ func (c *conn) catchUp(ctx context.Context, text string, at int64) {
 		c.hub.opts.Log.Error("catch up", "error", err)
 		c.finish(closeResync, "resync")
 		return
+	} else if c.over() {
+		return
 	} else if !ok {
 		name = "resync"
 	}
@@ -45,7 +47,7 @@ func (c *conn) replay(ctx context.Context, since, at int64) (ok bool, err error)
 	if since < 0 || since > at || floor > since+1 {
 		return false, nil
 	}
-	for since < at {
+	for since < at && !c.over() {
 		upTo := min(at, since+catchUpWindow)
 		if err := c.replayWindow(ctx, since, upTo); err != nil {
 			return false, err
@@ -86,13 +88,13 @@ func (c *conn) replayWindow(ctx context.Context, since, upTo int64) error {
 		}
 		c.flushNow()
 		if !c.wait(ctx) {
-			return context.DeadlineExceeded
+			return nil // the connection is over, and catchUp looks
 		}
 	}
 	return nil
 }
 
-// late queues an event of the log while it is being read.
+// late queues a frame without writing it yet: the greeting, and events of the log while it is being read.
 func (c *conn) late(b []byte) {
 	c.mu.Lock()
 	if !c.ending {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,7 +26,8 @@ type conn struct {
 	slot int
 
 	mu      sync.Mutex
-	queue   [][]byte // frames waiting, in order; at most Options.Queue, more closes the connection
+	queue   [][]byte  // frames waiting, in order; at most Options.Queue, more closes the connection
+	first   [2][]byte // where the queue begins: most of the time it holds one frame
 	bytes   int
 	held    [][]byte // live events while the log is being read
 	reading bool     // the log is being read
@@ -35,6 +37,12 @@ type conn struct {
 	parting bool     // the close frame is written, and the last read deadline is set
 	last    int64    // the newest seq queued: none twice, none backwards
 	drained chan struct{}
+
+	// Of whoever is writing: the arguments and results of writeNow, kept here so that a write allocates nothing.
+	writeNow func(fd uintptr) bool
+	out      []byte
+	wrote    int
+	writeErr error
 }
 
 // push queues a frame. It reports whether the caller has to flush. seq is 0 for what is not of the log.
@@ -146,7 +154,8 @@ func (c *conn) take() (b []byte, buf *[]byte, ok bool) {
 		}
 	}
 	if len(c.queue) == 0 {
-		c.queue, c.bytes = nil, 0 // an idle connection keeps no queue
+		c.first = [2][]byte{} // an idle connection keeps no frame alive
+		c.queue, c.bytes = c.first[:0], 0
 	} else {
 		c.bytes -= len(b)
 	}
@@ -187,15 +196,14 @@ func (c *conn) try(b []byte) []byte {
 	if c.raw == nil {
 		return b
 	}
-	n, err := 0, error(nil)
-	if e := c.raw.Write(func(fd uintptr) bool {
-		n, err = syscall.Write(int(fd), b)
-		return true
-	}); e != nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
-		c.net.Close() // the reader notices
+	c.out = b
+	err := c.raw.Write(c.writeNow)
+	c.out = nil
+	if err != nil || c.writeErr != nil && c.writeErr != syscall.EAGAIN && c.writeErr != syscall.EINTR {
+		c.broken()
 		return nil
 	}
-	return b[max(n, 0):]
+	return b[max(c.wrote, 0):]
 }
 
 // drain writes with waiting, until nothing waits or the client does not read for too long.
@@ -203,9 +211,10 @@ func (c *conn) drain(b []byte) {
 	for {
 		_ = c.net.SetWriteDeadline(time.Now().Add(writeDeadline))
 		if _, err := c.net.Write(b); err != nil {
-			c.net.Close()
-			return // writing stays set: nobody else tries
+			c.broken()
+			return
 		}
+		_ = c.net.SetWriteDeadline(time.Time{}) // or else the next write that does not wait meets it, when it has passed
 		next, buf, ok := c.take()
 		if !ok {
 			return
@@ -217,12 +226,45 @@ func (c *conn) drain(b []byte) {
 	}
 }
 
+// broken ends a connection that cannot be written to; its reader notices.
+func (c *conn) broken() {
+	c.mu.Lock()
+	c.ending, c.queue, c.bytes, c.held = true, nil, 0, nil
+	if c.drained != nil {
+		close(c.drained)
+		c.drained = nil
+	}
+	c.mu.Unlock()
+	c.net.Close()
+}
+
+// over reports whether nothing more will be sent.
+func (c *conn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+// beat queues a ping with a heartbeat. While the log is being read it is the ping alone: the seq of a heartbeat says
+// that everything up to it has been sent.
+func (c *conn) beat(ping, heartbeat []byte) (flush bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		return false
+	}
+	if c.reading {
+		return c.add(ping)
+	}
+	return c.add(slices.Concat(ping, heartbeat))
+}
+
 // wait returns when everything queued has been written, or with false when the connection is over.
 func (c *conn) wait(ctx context.Context) bool {
 	c.mu.Lock()
-	if !c.writing {
-		c.mu.Unlock()
-		return true
+	if !c.writing || c.ending {
+		defer c.mu.Unlock()
+		return !c.ending
 	}
 	if c.drained == nil {
 		c.drained = make(chan struct{})
@@ -233,7 +275,7 @@ func (c *conn) wait(ctx context.Context) bool {
 	defer timeout.Stop()
 	select {
 	case <-drained:
-		return true
+		return !c.over()
 	case <-timeout.C:
 		return false
 	case <-ctx.Done():
@@ -257,6 +299,9 @@ func (c *conn) read(ctx context.Context) {
 		data, ok := c.receive(c.hub.opts.Heartbeat*5/2 + time.Second)
 		if !ok {
 			return
+		}
+		if c.over() {
+			continue // said after our close frame: nobody is there to ask any more
 		}
 		c.mu.Lock()
 		c.asking = true
@@ -290,9 +335,7 @@ func (c *conn) handle(ctx context.Context, data []byte) []byte {
 	var failure any
 	var value any
 	if err := json.Unmarshal(data, &r); err != nil || r.Op == "" {
-		_, e := c.hub.table.Call(ctx, c.by, "", nil)
-		e.Code = "BAD_REQUEST"
-		failure = wireFailure{e.Code, e.Message, nil}
+		failure = wireFailure{"BAD_REQUEST", api.Sentence(api.E("BAD_REQUEST"), c.by.Locale), nil}
 	} else if r.Op == "ping" {
 		value = map[string]bool{"pong": true}
 	} else if out, e := c.hub.table.Call(ctx, c.by, r.Op, r.Data); e != nil {
@@ -303,7 +346,7 @@ func (c *conn) handle(ctx context.Context, data []byte) []byte {
 	b, err := answerFrame(r.ID, value, failure)
 	if err != nil {
 		c.hub.opts.Log.Error("encode answer", "op", r.Op, "error", err)
-		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", "Internal error.", nil})
+		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", api.Sentence(api.E("INTERNAL"), c.by.Locale), nil})
 	}
 	return b
 }

@@ -23,6 +23,7 @@ const (
 	closeResync     = 4001
 	closeRevoked    = 4401
 	closeAuthLate   = 4408
+	closeTooMany    = 4429
 )
 
 // frame wraps a payload.

@@ -15,6 +15,7 @@ package hub
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -57,7 +58,8 @@ type Hub struct {
 	sessions map[string][]*conn
 	slots    [heartbeatSlots]map[*conn]struct{} // heartbeats are spread over their interval
 	next     int
-	changes  []change // the latest membership changes, oldest first
+	changes  []change           // the latest membership changes, oldest first
+	waiting  map[*conn]struct{} // sockets that are not attached yet
 	closing  bool
 
 	pending  atomic.Int64 // sockets not yet authenticated
@@ -97,7 +99,7 @@ const (
 	graceTime       = 5 * time.Second // a socket that comes back within it was never away
 	presenceRoomMax = 100             // in conversations with more people online, presence is asked for, not told
 	pendingMax      = 2000
-	flushInline     = 16
+	flushInline     = 128
 	askingMax       = 32 // events that may wait for the answer they could leave with
 	authDeadline    = 10 * time.Second
 	writeDeadline   = 10 * time.Second
@@ -108,7 +110,7 @@ const (
 
 // New makes a hub. SetTable must be called before the first connection.
 func New(o Options) *Hub {
-	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*conn{}, flushers: make(chan []*conn, 64)}
+	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*conn{}, waiting: map[*conn]struct{}{}, flushers: make(chan []*conn, 64)}
 	for i := range h.slots {
 		h.slots[i] = map[*conn]struct{}{}
 	}
@@ -305,9 +307,8 @@ func (h *Hub) heartbeats(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		beat = append(append([]byte{}, ping...), beat...)
 		for _, c := range list {
-			if c.push(beat, 0) {
+			if c.beat(ping, beat) {
 				c.flush()
 			}
 		}
@@ -318,7 +319,7 @@ func (h *Hub) heartbeats(ctx context.Context) {
 func (h *Hub) Close(ctx context.Context) {
 	h.mu.Lock()
 	h.closing = true
-	var all []*conn
+	all := slices.Collect(maps.Keys(h.waiting))
 	for _, slot := range h.slots {
 		for c := range slot {
 			all = append(all, c)
@@ -340,6 +341,10 @@ func (h *Hub) Close(ctx context.Context) {
 	case <-ctx.Done():
 		for _, c := range all {
 			c.net.Close()
+		}
+		select {
+		case <-done:
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -28,8 +28,11 @@ type Ticket struct {
 	ExpiresIn int    `json:"expiresIn"` // seconds
 }
 
-// Ticket makes a ticket for the caller's session.
+// Ticket makes a ticket for the caller's session. Codes: UNAUTHORIZED.
 func (h *Hub) Ticket(_ context.Context, by api.Caller, _ *struct{}) (Ticket, error) {
+	if !by.SignedIn() {
+		return Ticket{}, api.E("UNAUTHORIZED") // the admin socket's powers cannot be carried elsewhere
+	}
 	secret := make([]byte, 24)
 	_, _ = rand.Read(secret)
 	t := base64.RawURLEncoding.EncodeToString(secret)

@@ -441,3 +441,13 @@ func (s *Socket) Silent() {
 	}
 	s.before = nil
 }
+
+// Pending returns what has arrived and was not read yet; an answered request before it makes sure that nothing is
+// still on its way.
+func (s *Socket) Pending() []Frame {
+	s.t.Helper()
+	s.Ask("ping", nil)
+	frames := s.before
+	s.before = nil
+	return frames
+}
