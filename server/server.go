@@ -241,6 +241,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.hub.Run(work) })
 	workers.Go(func() { s.search.Run(work) })
 	workers.Go(func() { s.jobs.Run(work) })
+	workers.Go(func() { trimMemory(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: quiet}

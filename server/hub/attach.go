@@ -47,7 +47,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upgrader := websocket.Upgrader{
-		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: writePool,
+		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: writePool,
 		Subprotocols: []string{"quckchat.v1"}, CheckOrigin: h.opts.Origin, HandshakeTimeout: writeDeadline,
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)

@@ -257,7 +257,9 @@ func (u *User) Send(conversation, text string) string {
 // Socket is an open native socket.
 type Socket struct {
 	t      testing.TB
+	server *Server
 	ws     *websocket.Conn
+	userID string // known after hello
 	next   int
 	Seq    int64 // the newest seq seen, or that of hello
 	frames chan Frame
@@ -284,6 +286,13 @@ func (s *Socket) arrive(awaited string) Frame {
 			s.t.Fatalf("the socket is closed before %s", awaited)
 		}
 		s.Seq = max(s.Seq, f.Seq)
+		if f.Event == "hello" {
+			var h struct{ UserID string }
+			if err := json.Unmarshal(f.Data, &h); err != nil {
+				s.t.Fatal(err)
+			}
+			s.userID = h.UserID
+		}
 		return f
 	case <-time.After(Patience):
 		s.t.Fatalf("%s does not arrive", awaited)
@@ -323,7 +332,7 @@ func (u *User) Resume(since int64) *Socket {
 		}
 		u.Server.t.Fatalf("open socket: %v %s", err, body)
 	}
-	s := &Socket{t: u.Server.t, ws: ws, frames: make(chan Frame, 10000), Closed: make(chan int, 1)}
+	s := &Socket{t: u.Server.t, server: u.Server, ws: ws, frames: make(chan Frame, 10000), Closed: make(chan int, 1)}
 	u.Server.t.Cleanup(func() { ws.Close() })
 	go s.read()
 	hello := s.Expect("hello")
@@ -375,7 +384,7 @@ func (s *Socket) Next() Frame {
 	s.t.Helper()
 	for {
 		f := s.pull("the next frame")
-		if f.Event != "heartbeat" && f.Event != "user:online" && f.Event != "user:offline" {
+		if f.Event != "heartbeat" && f.Event != "user:online" && f.Event != "user:offline" && f.Event != settled {
 			return f
 		}
 	}
@@ -430,24 +439,12 @@ func (s *Socket) Code() int {
 	}
 }
 
-// Silent fails when an event of the log has arrived; an answered request before it makes sure that it would have.
+// Silent fails when an event of the log has arrived, or was on its way.
 func (s *Socket) Silent() {
 	s.t.Helper()
-	s.Ask("ping", nil)
-	for _, f := range s.before {
+	for _, f := range s.Pending() {
 		if f.Seq > 0 {
 			s.t.Fatalf("heard what it must not: %s", f.Raw)
 		}
 	}
-	s.before = nil
-}
-
-// Pending returns what has arrived and was not read yet; an answered request before it makes sure that nothing is
-// still on its way.
-func (s *Socket) Pending() []Frame {
-	s.t.Helper()
-	s.Ask("ping", nil)
-	frames := s.before
-	s.before = nil
-	return frames
 }

@@ -1,0 +1,58 @@
+package servertest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/quckchat/quckchat/server/event"
+)
+
+// Dial opens a socket without a sign of who asks but what query and header say, and without waiting for the greeting.
+// When the upgrade is refused the socket is nil; status is that of the answer. Tests may call it from any goroutine.
+func (s *Server) Dial(query string, header http.Header) (socket *Socket, status int) {
+	ws, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.URL, "http")+"/api/v1/ws"+query, header)
+	if err != nil {
+		if answer != nil {
+			status = answer.StatusCode
+		}
+		return nil, status
+	}
+	socket = &Socket{t: s.t, server: s, ws: ws, frames: make(chan Frame, 10000), Closed: make(chan int, 1)}
+	s.t.Cleanup(func() { ws.Close() })
+	go socket.read()
+	return socket, answer.StatusCode
+}
+
+// Bearer is the header that signs a user in.
+func (u *User) Bearer() http.Header { return http.Header{"Authorization": {"Bearer " + u.Token}} }
+
+// settled is the event that follows everything told before it.
+const settled = "test:settled"
+
+// Pending returns what has arrived and was not read yet, and all that was committed before the call.
+func (s *Socket) Pending() []Frame {
+	s.t.Helper()
+	s.Ask("ping", nil) // answered after what the socket catches up on
+	s.next++
+	mark := strconv.Itoa(s.next)
+	for _, value := range []string{"", mark} { // events go first, but for one that comes in the same instant as the first of these
+		s.server.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: s.userID}, Value: value})
+	}
+	for {
+		f := s.arrive("what was said before")
+		if f.Event == settled && string(f.Data) == strconv.Quote(mark) {
+			break
+		}
+		s.before = append(s.before, f)
+	}
+	frames := slices.DeleteFunc(s.before, func(f Frame) bool { return f.Event == settled })
+	s.before = nil
+	return frames
+}
+
+// Greeting gives the frames as they come, the first one first.
+func (s *Socket) Greeting() <-chan Frame { return s.frames }
