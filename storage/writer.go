@@ -98,7 +98,7 @@ const (
 	busyGap     = 700 * time.Microsecond // a write this soon after a commit
 	busyStreak  = 4                      // so many commits in a row, each soon after the other, are steady load
 	gatherBelow = 8                      // with this many waiting there is nothing to gain
-	gatherTime  = time.Millisecond
+	gatherTime  = 1500 * time.Microsecond
 )
 
 // write is the writer goroutine.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // the binary must know the zones of the calendar on a machine without them
 
@@ -28,6 +29,9 @@ const (
 func main() {
 	syscall.Umask(0o077)           // what lies in the data directory is nobody else's to read
 	signal.Ignore(syscall.SIGXFSZ) // a file-size limit is a failed write, not the end of the process
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // half the collections; what is held and not used is given back soon (server/memory.go)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newRootCommand().ExecuteContext(ctx)
 	stop()
