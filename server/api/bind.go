@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 
@@ -71,8 +72,7 @@ func (b *binder[I]) fill(in *I, payload []byte) error {
 		huma.Validate(b.registry, s, path, huma.ModeWriteToServer, value, &res)
 		for _, err := range res.Errors {
 			if d, ok := err.(huma.ErrorDetailer); ok {
-				detail := d.ErrorDetail()
-				wrong = append(wrong, FieldError{fieldName(detail.Location), []string{detail.Message}})
+				wrong = append(wrong, fieldError(d.ErrorDetail()))
 			}
 		}
 	}
@@ -100,6 +100,10 @@ func (b *binder[I]) fill(in *I, payload []byte) error {
 	}
 	if b.body >= 0 {
 		if err := json.Unmarshal(payload, v.Field(b.body).Addr().Interface()); err != nil {
+			var mismatch *json.UnmarshalTypeError
+			if errors.As(err, &mismatch) {
+				return &Error{Code: "VALIDATION", Fields: []FieldError{mistyped(mismatch.Field)}}
+			}
 			return E("BAD_REQUEST")
 		}
 	}

@@ -138,10 +138,37 @@ func (t *Table) humaError(ctx context.Context, status int, msg string, errs []er
 			continue
 		}
 		detail := d.ErrorDetail() // its value is what the client sent and is never repeated
+		if detail.Location == "body" && (strings.Contains(detail.Message, "invalid character") || strings.Contains(detail.Message, "unexpected end")) {
+			return t.wire(ctx, E("BAD_REQUEST"))
+		}
 		e.Code = "VALIDATION"
-		e.Fields = append(e.Fields, FieldError{fieldName(detail.Location), []string{detail.Message}})
+		e.Fields = append(e.Fields, fieldError(detail))
 	}
 	return t.wire(ctx, e)
+}
+
+// fieldError names the field of a refusal of huma's. A missing one stands in the message there, and so does what could
+// not be decoded, together with the value that was sent.
+func fieldError(detail *huma.ErrorDetail) FieldError {
+	if name, ok := strings.CutPrefix(detail.Message, "expected required property "); ok {
+		name = strings.TrimSuffix(name, " to be present")
+		if parent := fieldName(detail.Location); parent != "" && parent != "body" {
+			name = parent + "." + name
+		}
+		return FieldError{name, []string{"is required"}}
+	}
+	if rest, ok := strings.CutPrefix(detail.Message, "json: cannot unmarshal "); ok {
+		_, name, _ := strings.Cut(rest, "Go struct field ")
+		name, _, _ = strings.Cut(name, " ")
+		_, name, _ = strings.Cut(name, ".")
+		return mistyped(name)
+	}
+	return FieldError{fieldName(detail.Location), []string{detail.Message}}
+}
+
+// mistyped is a value that fits the schema and not the field, such as a number that is too large.
+func mistyped(field string) FieldError {
+	return FieldError{field, []string{"is out of range or of another type"}}
 }
 
 func fieldName(location string) string {

@@ -73,7 +73,8 @@ type Log struct {
 	pending []Live        // of the batch being committed; the writer's alone
 	out     chan []Live   // committed batches for the publisher; when full the writer waits, which slows sends, not losing any
 	tell    chan Live     // ephemerals; dropped when full
-	ended   chan struct{} // closed when Publish returns
+	ended   chan struct{} // closed by end
+	end     func()        // once, when Publish returns
 	wake    chan struct{} // closed and replaced at each batch, to wake followers
 	mu      sync.Mutex
 	head    int64 // newest committed seq
@@ -90,6 +91,7 @@ func New(log *slog.Logger, kinds ...Kind) *Log {
 		log: log, kinds: map[string]Kind{}, out: make(chan []Live, batchesWaiting), tell: make(chan Live, ephemeralsWaiting),
 		wake: make(chan struct{}), ended: make(chan struct{}),
 	}
+	l.end = sync.OnceFunc(func() { close(l.ended) })
 	l.Register(kinds...)
 	return l
 }
@@ -180,7 +182,12 @@ func (l *Log) Flush() {
 	l.mu.Unlock()
 	select {
 	case l.out <- batch:
-	case <-l.ended: // nobody listens any more; those who come later read the table
+		return
+	default:
+	}
+	select {
+	case l.out <- batch:
+	case <-l.ended: // full, and nobody listens any more; those who come later read the table
 	}
 }
 
@@ -202,7 +209,7 @@ const (
 // Publish hands committed events, in order, and ephemerals to their functions until ctx ends and the committed ones
 // are all handed over. One goroutine runs it.
 func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Live)) {
-	defer close(l.ended)
+	defer l.end()
 	var last time.Time
 	streak := 0
 	for {
