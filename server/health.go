@@ -143,7 +143,7 @@ func (s *Server) metrics(context.Context, api.Caller, *struct{}) (*Metrics, erro
 		Memory: map[string]any{"heapUsed": mib(m.HeapAlloc), "heapTotal": mib(m.HeapSys), "rss": mib(m.Sys)},
 		Node:   map[string]any{"version": runtime.Version(), "platform": runtime.GOOS, "arch": runtime.GOARCH},
 		Sockets: map[string]any{
-			"open": hub.Sockets, "people": hub.People, "dropped": hub.Dropped,
+			"open": hub.Sockets, "people": hub.People, "dropped": hub.Dropped, "eventsBehind": s.events.Committed() - hub.Seq,
 		},
 		Database: map[string]any{"commits": db.Commits, "writes": db.Writes, "failures": db.Failures, "queued": db.Queued, "walBytes": db.WALBytes},
 	}, nil

@@ -221,6 +221,9 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Account is the accounts, for the command that starts the server and prints its setup link.
 func (s *Server) Account() *account.Service { return s.account }
 
+// Hub is the open sockets.
+func (s *Server) Hub() *hub.Hub { return s.hub }
+
 // Events is the event log.
 func (s *Server) Events() *event.Log { return s.events }
 

@@ -65,7 +65,6 @@ type Hub struct {
 	pending  atomic.Int64 // sockets not yet authenticated
 	open     atomic.Int64
 	dropped  atomic.Int64
-	sent     atomic.Int64
 	readers  sync.WaitGroup
 	toFlush  []*conn // the publisher's alone
 	flushers chan []*conn
@@ -122,14 +121,17 @@ func New(o Options) *Hub {
 func (h *Hub) SetTable(t *api.Table) { h.table = t }
 
 // Stats is the state of the hub for metrics.
-type Stats struct{ Sockets, People, Dropped, Sent int64 }
+type Stats struct {
+	Sockets, People int64
+	Dropped         int64 // connections closed because they did not keep up
+	Seq             int64 // the newest event handed to connections
+}
 
 // Stats returns counters for metrics.
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
-	people := len(h.people)
-	h.mu.Unlock()
-	return Stats{h.open.Load(), int64(people), h.dropped.Load(), h.sent.Load()}
+	defer h.mu.Unlock()
+	return Stats{Sockets: h.open.Load(), People: int64(len(h.people)), Dropped: h.dropped.Load(), Seq: h.seq}
 }
 
 // Run delivers until ctx ends.

@@ -317,9 +317,21 @@ type Frame struct {
 // Socket opens a socket and waits for hello.
 func (u *User) Socket() *Socket { return u.Resume(-1) }
 
+// settle waits until what is committed has been told, so that a socket opened now hears only what comes later.
+func (s *Server) settle() {
+	s.t.Helper()
+	seq := s.Inner.Events().Committed()
+	for deadline := time.Now().Add(Patience); s.Inner.Hub().Stats().Seq < seq; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("what is committed is not told")
+		}
+	}
+}
+
 // Resume opens a socket that catches up from seq; -1 does not.
 func (u *User) Resume(since int64) *Socket {
 	u.Server.t.Helper()
+	u.Server.settle()
 	url := "ws" + strings.TrimPrefix(u.Server.URL, "http") + "/api/v1/ws"
 	if since >= 0 {
 		url += fmt.Sprintf("?since=%d", since)
