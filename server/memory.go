@@ -7,18 +7,23 @@ import (
 	"time"
 )
 
-// What a burst leaves behind (a thousand people reconnecting) is given back to the system soon, instead of in the
-// minutes that the runtime takes: the server shares a small machine.
+// What a burst leaves behind (a thousand people reconnecting) is given back to the system once it is quiet, instead of
+// in the minutes that the runtime takes: the server shares a small machine.
 const (
 	trimEvery = 10 * time.Second
-	trimAbove = 8 << 20 // bytes that are held and not used
+	trimAbove = 8 << 20  // bytes that are held and not used
+	quietRate = 16 << 20 // bytes allocated between two looks: more is work, and is left alone
 )
 
 // trimMemory runs until ctx ends.
 func trimMemory(ctx context.Context) {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	sample := []metrics.Sample{
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"},
+	}
+	var before uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -26,8 +31,10 @@ func trimMemory(ctx context.Context) {
 		case <-tick.C:
 		}
 		metrics.Read(sample)
-		idle, used := sample[0].Value.Uint64(), sample[1].Value.Uint64()
-		if idle > trimAbove && idle > used/4 {
+		free, objects, live, allocated := sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64(), sample[3].Value.Uint64()
+		quiet := allocated-before < quietRate
+		before = allocated
+		if quiet && free+objects-min(objects, live) > trimAbove {
 			debug.FreeOSMemory()
 		}
 	}

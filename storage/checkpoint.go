@@ -7,7 +7,7 @@ import (
 
 const (
 	pageSize        = 4096
-	checkpointEvery = 250 * time.Millisecond
+	checkpointEvery = 500 * time.Millisecond
 	checkpointBytes = 16 << 20 // copy the log back when so much waits: pages that change often are copied once
 	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
 )
