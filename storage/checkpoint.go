@@ -8,7 +8,7 @@ import (
 const (
 	pageSize        = 4096
 	checkpointEvery = 500 * time.Millisecond
-	checkpointBytes = 16 << 20 // copy the log back when so much waits: pages that change often are copied once
+	checkpointBytes = 8 << 20  // copy the log back when so much waits: pages that change often are copied once
 	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
 )
 
@@ -23,6 +23,10 @@ func (db *DB) checkpoint() {
 	}
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
+	most := int64(checkpointBytes)
+	if db.opts.Rebuildable {
+		most = checkpointBytes / 8 // not worth the disk of those who keep little
+	}
 	for {
 		select { // asleep while nothing is written
 		case <-db.closing:
@@ -37,7 +41,7 @@ func (db *DB) checkpoint() {
 		// The file does not shrink, so its size says nothing: NOOP counts the frames that wait.
 		var busy, frames, copied int64
 		err := pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &copied)
-		if err == nil && (frames-copied)*pageSize < checkpointBytes {
+		if err == nil && (frames-copied)*pageSize < most {
 			continue
 		}
 		if err == nil {
