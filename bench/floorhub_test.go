@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -18,8 +19,11 @@ func TestABareHubDeliversEachMessageToEachMemberOnce(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(hub.serve))
 	defer server.Close()
 	loop, err := newLoop()
+	if err != nil && runtime.GOOS != "linux" {
+		t.Skip("the generator reads its sockets with epoll: ", err)
+	}
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer loop.close()
 	to := netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "http://"))

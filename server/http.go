@@ -116,7 +116,7 @@ func (s *Server) allowedOrigin(r *http.Request) bool {
 		return true // not a page
 	}
 	config := s.config.Get()
-	if origin == config.PublicURL || slices.Contains(config.CORSOrigins, origin) || slices.Contains(config.CORSOrigins, "*") {
+	if origin == config.PublicURL || slices.Contains(config.CORSOrigins, origin) {
 		return true
 	}
 	u, err := url.Parse(origin)
@@ -172,7 +172,7 @@ func (s *Server) clientIP(r *http.Request) string {
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	if !s.trusted(host) {
+	if !s.config.Get().Trusts(host) {
 		return host
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -181,28 +181,11 @@ func (s *Server) clientIP(r *http.Request) string {
 		if _, err := netip.ParseAddr(hop); err != nil {
 			break
 		}
-		if host = hop; !s.trusted(hop) {
+		if host = hop; !s.config.Get().Trusts(hop) {
 			break
 		}
 	}
 	return host
-}
-
-func (s *Server) trusted(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	addr = addr.Unmap()
-	for _, text := range s.config.Get().TrustedProxies {
-		if p, err := netip.ParsePrefix(text); err == nil && p.Contains(addr) {
-			return true
-		}
-		if a, err := netip.ParseAddr(text); err == nil && a.Unmap() == addr {
-			return true
-		}
-	}
-	return false
 }
 
 type localKey struct{}

@@ -159,7 +159,11 @@ func (s *Service) Setup(ctx context.Context, by api.Caller, in *SetupInput) (Sig
 // confidential reports whether the password on its way here could be read on the public net: it cannot over TLS, ours
 // or that of a configured proxy, nor from this machine or a private network.
 func (s *Service) confidential(by api.Caller, in *SetupInput) bool {
-	if by.Local != "" || in.encrypted || strings.EqualFold(in.forwarded, "https") && s.trusted(in.peer) {
+	peer, _, err := net.SplitHostPort(in.peer)
+	if err != nil {
+		peer = in.peer
+	}
+	if by.Local != "" || in.encrypted || strings.EqualFold(in.forwarded, "https") && s.config.Get().Trusts(peer) {
 		return true
 	}
 	ip, err := netip.ParseAddr(by.IP)
@@ -168,25 +172,4 @@ func (s *Service) confidential(by api.Caller, in *SetupInput) bool {
 	}
 	ip = ip.Unmap()
 	return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
-}
-
-// trusted reports whether the other end of a connection is a configured proxy.
-func (s *Service) trusted(peer string) bool {
-	host, _, err := net.SplitHostPort(peer)
-	if err != nil {
-		host = peer
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	for _, p := range s.config.Get().TrustedProxies {
-		if prefix, err := netip.ParsePrefix(p); err == nil && prefix.Contains(ip.Unmap()) {
-			return true
-		}
-		if one, err := netip.ParseAddr(p); err == nil && one.Unmap() == ip.Unmap() {
-			return true
-		}
-	}
-	return false
 }

@@ -101,7 +101,7 @@ func (t *Table) Call(ctx context.Context, by Caller, name string, payload []byte
 	if v == nil {
 		return nil, t.render(by.Locale, E("UNKNOWN_OPERATION"))
 	}
-	if err := t.admit(v.row, by); err != nil {
+	if _, err := t.admit(v.row, by); err != nil {
 		return nil, t.render(by.Locale, err)
 	}
 	out, err := v.call(ctx, by, payload)
@@ -111,21 +111,21 @@ func (t *Table) Call(ctx context.Context, by Caller, name string, payload []byte
 	return out, nil
 }
 
-// admit checks role and rate.
-func (t *Table) admit(row *Row, by Caller) error {
-	if row.Role > RolePublic && !by.SignedIn() && by.Local == "" {
-		return E("UNAUTHORIZED")
+// admit checks role and rate; the usage is empty where nothing is counted.
+func (t *Table) admit(row *Row, by Caller) (u Usage, err error) {
+	switch {
+	case row.Role > RolePublic && !by.SignedIn() && by.Local == "":
+		return u, E("UNAUTHORIZED")
+	case row.Role > RoleUser && by.Role < row.Role:
+		return u, E("INSUFFICIENT_PERMISSIONS")
+	case t.config.Limit == nil || row.Tier.Limit == 0:
+		return u, nil
 	}
-	if row.Role > RoleUser && by.Role < row.Role {
-		return E("INSUFFICIENT_PERMISSIONS")
+	u, ok := t.config.Limit.Allow(row.Tier, by)
+	if !ok {
+		return u, limited(u)
 	}
-	if t.config.Limit == nil || row.Tier.Limit == 0 {
-		return nil
-	}
-	if u, ok := t.config.Limit.Allow(row.Tier, by); !ok {
-		return limited(u)
-	}
-	return nil
+	return u, nil
 }
 
 func limited(u Usage) *Error {
@@ -187,23 +187,15 @@ func (t *Table) guard(row *Row, c huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	if row.Role > RolePublic && !by.SignedIn() && by.Local == "" {
-		fail(E("UNAUTHORIZED"))
-		return
-	}
-	if row.Role > RoleUser && by.Role < row.Role {
-		fail(E("INSUFFICIENT_PERMISSIONS"))
-		return
-	}
-	if t.config.Limit != nil && row.Tier.Limit > 0 {
-		u, ok := t.config.Limit.Allow(row.Tier, by)
+	u, err := t.admit(row, by)
+	if u.Limit > 0 {
 		c.SetHeader("X-RateLimit-Limit", strconv.Itoa(u.Limit))
 		c.SetHeader("X-RateLimit-Remaining", strconv.Itoa(u.Remaining))
 		c.SetHeader("X-RateLimit-Reset", strconv.Itoa(retrySeconds(u.Reset)))
-		if !ok {
-			fail(limited(u))
-			return
-		}
+	}
+	if err != nil {
+		fail(err)
+		return
 	}
 	c = huma.WithValue(huma.WithValue(c, tableKey{}, t), callerKey{}, by)
 	if len(row.Aliases) > 0 {
