@@ -23,6 +23,14 @@ func (db *DB) checkpoint() {
 	}
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
+	// What a crash has left in the log goes back at once, in the background, and its space to the disk: first without
+	// holding up a write, so that the rest is short.
+	for _, mode := range []string{"PASSIVE", "TRUNCATE"} {
+		if _, err := pool.ExecContext(bg, "PRAGMA wal_checkpoint("+mode+")"); err != nil {
+			db.opts.Log.Warn("checkpoint at start", "error", mapError(err))
+			break
+		}
+	}
 	most := int64(checkpointBytes)
 	if db.opts.Rebuildable {
 		most = checkpointBytes / 8 // not worth the disk of those who keep little
