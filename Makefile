@@ -76,7 +76,7 @@ check-smoke: build
 	@go run -C tools ./smoke '$(CURDIR)/bin/quckchat'
 
 # Golden files are compared by the tests themselves; that no test rewrites one is seen by git.
-GOLDEN = '*.golden' '*testdata/*' storage/schema.sql 'docs/configuration.md'
+GOLDEN = '*.golden' '*testdata/*' storage/schema.sql 'docs/configuration.md' 'docs/protocol.md'
 GOLDEN_STATE = if git rev-parse --git-dir >/dev/null 2>&1; then git diff -- $(GOLDEN); git status --porcelain -- $(GOLDEN); fi
 
 test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if nothing changed

@@ -134,6 +134,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Alive: s.account.Alive, Describe: s.describe, Origin: s.allowedOrigin,
 		Offline: s.offline, Log: s.log, Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
 	})
+	s.events.Register(s.hub.Events()...)
 	if c.RateLimits {
 		s.limit = newLimiter(s.cache, s.log)
 	} else {

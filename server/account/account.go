@@ -92,8 +92,8 @@ func (s *Service) Routes() []api.Row {
 // Events returns the kinds of events that accounts emit.
 func (s *Service) Events() []event.Kind {
 	return []event.Kind{
-		{Name: kindUpdated, Render: renderUpdated},
-		{Name: kindRevoked, Render: renderRevoked},
+		{Name: kindUpdated, Doc: "Your profile changed; to your own devices.", Value: Self{}, Render: renderUpdated},
+		{Name: kindRevoked, Doc: "Your session has ended; the socket closes with 4401.", Value: Revoked{}, Render: renderRevoked},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,6 +19,7 @@ type Row struct {
 	Status       int               // of success over REST: 201 for POST and 200 for others, unless OK said otherwise
 	Summary      string            // one sentence for the reference
 	Aliases      map[string]string // old spelling of a payload field -> its name
+	In, Out      reflect.Type      // of its input and of its answer
 
 	mount func(t *Table, row *Row)
 	bind  func(t *Table, row *Row) call
@@ -58,7 +60,7 @@ type output[O any] struct {
 // "noun:verb", or "" for a REST-only row. fn validates what schemas cannot, authorises by the caller inside its own
 // transaction, and returns an Error for everything a client can cause.
 func Op[I, O any](route, verb string, role Role, tier Tier, fn func(ctx context.Context, by Caller, in *I) (O, error), options ...Option) Row {
-	row := Row{Verb: verb, Role: role, Tier: tier}
+	row := Row{Verb: verb, Role: role, Tier: tier, In: reflect.TypeFor[I](), Out: reflect.TypeFor[O]()}
 	if route != "" {
 		var ok bool
 		if row.Method, row.Path, ok = strings.Cut(route, " "); !ok {

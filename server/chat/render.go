@@ -18,19 +18,21 @@ func (s *Service) Events() []event.Kind {
 		return each(events, func(e event.Event) any { return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID} }), nil
 	}
 	return []event.Kind{
-		{Name: MessageNew, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
-		{Name: MessageEdited, Render: renderMessages(func(e event.Event, m *Message) any { return Edited{m, m.ID, e.ActorID} })},
-		{Name: MessageDeleted, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
+		{Name: MessageNew, Doc: "A message; to all members, the sender's devices included.", Value: &Message{}, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
+		{Name: MessageEdited, Doc: "The message as it is now.", Value: Edited{}, Render: renderMessages(func(e event.Event, m *Message) any { return Edited{m, m.ID, e.ActorID} })},
+		{Name: MessageDeleted, Doc: "A message is gone for everyone.", Value: Deletion{}, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
 			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
 		}},
-		{Name: MessageRead, Render: renderReadings},
-		{Name: ConversationNew, Render: renderConversations, Membership: joins},
-		{Name: ConversationUpdated, Render: renderConversations},
-		{Name: ConversationDeleted, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
+		{Name: MessageRead, Doc: "Somebody has read everything up to `n`.", Value: Reading{}, Render: renderReadings},
+		{Name: ConversationNew, Doc: "A conversation you are in from now on, as all members may see it.", Value: &Conversation{}, Render: renderConversations, Membership: joins},
+		{Name: ConversationUpdated, Doc: "The conversation as it is now, as all members may see it.", Value: &Conversation{}, Render: renderConversations},
+		{Name: ConversationDeleted, Doc: "A group is no more.", Value: ConversationGone{}, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
 			return each(events, func(e event.Event) any { return ConversationGone{e.ScopeID, e.ActorID} }), nil
 		}},
-		{Name: ParticipantAdded, Render: change, Membership: joins},
-		{Name: ParticipantRemoved, Render: change, Membership: leaves},
+		{Name: ParticipantAdded, Doc: "People came into a group; they are told too.", Value: ParticipantsChange{}, Render: change, Membership: joins},
+		{Name: "typing:start", Doc: "Somebody writes; it ends by itself after 30 s.", Value: Typing{}},
+		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
+		{Name: ParticipantRemoved, Doc: "People left or were removed; they get it last.", Value: ParticipantsChange{}, Render: change, Membership: leaves},
 	}
 }
 

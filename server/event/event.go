@@ -55,9 +55,12 @@ func (l Live) Ephemeral() bool { return l.Seq == 0 }
 
 // Kind describes the events of one name.
 type Kind struct {
-	Name string
+	Name  string
+	Doc   string // who is told and when, for docs/protocol.md
+	Value any    // a zero value of what they are told, for the same page
 	// Render gives the values of a batch of pointers, in their order, for late readers: nil for one that is skipped
-	// because nothing is left to tell. It asks the database a fixed number of questions, whatever the batch.
+	// because nothing is left to tell. It asks the database a fixed number of questions, whatever the batch. Nil for
+	// ephemerals, which cannot be emitted.
 	Render func(q storage.Querier, events []Event) ([]any, error)
 	// Membership says how the event changes the audience of its conversation; nil when it does not. Joins count from
 	// this event on, departures after it.
@@ -144,7 +147,7 @@ func Next(tx *storage.Tx) (int64, error) {
 // Emit writes e in the transaction of tx and, once that is on disk, hands value to the listeners, except the people
 // named last, who may not see its subject. It returns the seq.
 func (l *Log) Emit(tx *storage.Tx, e Event, value any, except ...string) (int64, error) {
-	if _, ok := l.kinds[e.Kind]; !ok {
+	if l.kinds[e.Kind].Render == nil {
 		return 0, fmt.Errorf("emit %s: unknown kind", e.Kind)
 	}
 	e.At = tx.Millis()

@@ -22,7 +22,7 @@ func (c *conn) catchUp(ctx context.Context, text string, at int64) {
 	} else if !ok {
 		name = "resync"
 	}
-	end, err := eventFrame(0, name, map[string]int64{"seq": at})
+	end, err := eventFrame(0, name, seqValue{at})
 	if err != nil {
 		return
 	}

@@ -305,7 +305,7 @@ func (h *Hub) heartbeats(ctx context.Context) {
 			list = append(list, c)
 		}
 		h.mu.Unlock()
-		beat, err := eventFrame(0, "heartbeat", map[string]int64{"seq": seq})
+		beat, err := eventFrame(0, "heartbeat", seqValue{seq})
 		if err != nil {
 			continue
 		}

@@ -1,0 +1,26 @@
+package hub
+
+import "github.com/quckchat/quckchat/server/event"
+
+// seqValue is the payload of the events that speak of the log alone.
+type seqValue struct {
+	Seq int64 `json:"seq"`
+}
+
+// presenceValue is the payload of user:online and user:offline.
+type presenceValue struct {
+	UserID   string `json:"userId"`
+	LastSeen string `json:"lastSeen,omitempty"`
+}
+
+// Events are what the hub itself says on a socket; nothing of it is stored.
+func (h *Hub) Events() []event.Kind {
+	return []event.Kind{
+		{Name: "hello", Doc: "The first frame: who you are, where the log stood when you were attached, milliseconds between heartbeats.", Value: hello{}},
+		{Name: "heartbeat", Doc: "Everything up to this seq has been sent to you.", Value: seqValue{}},
+		{Name: "resumed", Doc: "You have everything you missed up to this seq.", Value: seqValue{}},
+		{Name: "resync", Doc: "The log does not reach back to where you were: fetch your lists again.", Value: seqValue{}},
+		{Name: "user:online", Doc: "Somebody you share a conversation with has come. Where more than a hundred people are online, ask `presence:list` instead.", Value: presenceValue{}},
+		{Name: "user:offline", Doc: "They have gone.", Value: presenceValue{}},
+	}
+}
