@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +22,8 @@ type Row struct {
 	Summary      string            // one sentence for the reference
 	Aliases      map[string]string // old spelling of a payload field -> its name
 	In, Out      reflect.Type      // of its input and of its answer
+	Dialect      Dialect           // of the answer over REST
+	Root         bool              // the path stands at the root of the server, not below the prefix
 
 	mount func(t *Table, row *Row)
 	bind  func(t *Table, row *Row) call
@@ -43,6 +47,12 @@ func Alias(old, name string) Option {
 		r.Aliases[old] = name
 	}
 }
+
+// For makes the row answer in a dialect over REST. Its verb is not concerned: a socket has a dialect of its own.
+func For(d Dialect) Option { return func(r *Row) { r.Dialect = d } }
+
+// AtRoot puts the path of the row at the root of the server.
+func AtRoot(r *Row) { r.Root = true }
 
 // Doc sets the sentence of the reference.
 func Doc(sentence string) Option { return func(r *Row) { r.Summary = sentence } }
@@ -75,16 +85,15 @@ func Op[I, O any](route, verb string, role Role, tier Tier, fn func(ctx context.
 		o(&row)
 	}
 	row.mount = func(t *Table, row *Row) {
-		huma.Register(t.huma, t.operation(row), func(ctx context.Context, in *I) (*output[O], error) {
-			out, err := fn(ctx, callerOf(ctx), in)
-			if err != nil {
-				return nil, t.wire(ctx, err)
-			}
-			status := row.Status
-			if s, ok := any(out).(Statuser); ok {
-				status = s.StatusCode()
-			}
-			return &output[O]{Status: status, Body: out}, nil
+		op := t.operation(row)
+		if row.Dialect == DialectMobile {
+			register(t, row, op, fn)
+			return
+		}
+		op.Responses = t.viewed(row, reflect.TypeFor[O]())
+		register(t, row, op, func(ctx context.Context, by Caller, in *I) (any, error) {
+			out, err := fn(ctx, by, in)
+			return View(out, row.Dialect), err
 		})
 	}
 	row.bind = func(t *Table, row *Row) call {
@@ -98,6 +107,56 @@ func Op[I, O any](route, verb string, role Role, tier Tier, fn func(ctx context.
 		}
 	}
 	return row
+}
+
+// As is the row under another spelling of its route, for REST alone.
+func (r Row) As(route string, options ...Option) Row {
+	was := r.Method + " " + r.Path
+	created := r.Method != http.MethodPost
+	r.Method, r.Path, _ = strings.Cut(route, " ")
+	if created && r.Method == http.MethodPost {
+		r.Status = http.StatusCreated
+	}
+	r.Verb, r.Aliases = "", maps.Clone(r.Aliases)
+	for _, o := range options {
+		o(&r)
+	}
+	r.Summary = "The same as " + was + "."
+	if r.Dialect != DialectMobile {
+		r.Summary = "The same as " + was + ", as " + r.Dialect.String() + " reads it."
+	}
+	return r
+}
+
+// register mounts an operation on the router.
+func register[I, O any](t *Table, row *Row, op huma.Operation, fn func(ctx context.Context, by Caller, in *I) (O, error)) {
+	huma.Register(t.huma, op, func(ctx context.Context, in *I) (*output[O], error) {
+		out, err := fn(ctx, callerOf(ctx), in)
+		if err != nil {
+			return nil, t.wire(ctx, err)
+		}
+		status := row.Status
+		if s, ok := any(out).(Statuser); ok {
+			status = s.StatusCode()
+		}
+		return &output[O]{Status: status, Body: out}, nil
+	})
+}
+
+// viewed describes the answer of a row with a dialect: what the view of an empty one is.
+func (t *Table) viewed(row *Row, out reflect.Type) map[string]*huma.Response {
+	empty := reflect.Zero(out)
+	if out.Kind() == reflect.Pointer {
+		empty = reflect.New(out.Elem())
+	}
+	view := View(empty.Interface(), row.Dialect)
+	if view == nil {
+		panic("api: row " + row.Name() + " answers nothing in its dialect")
+	}
+	schema := t.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(view), true, "")
+	return map[string]*huma.Response{strconv.Itoa(row.Status): {
+		Description: http.StatusText(row.Status), Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
+	}}
 }
 
 // Name is how the row is called in logs, metrics and tests: its verb, or its route.

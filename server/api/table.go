@@ -55,7 +55,7 @@ func NewTable(config Config, r chi.Router, rows []Row) (*Table, error) {
 			return nil, fmt.Errorf("table: %w", err)
 		}
 		if row.Path != "" {
-			route := row.Method + " " + row.Path
+			route := row.Method + " " + t.path(row)
 			if routes[route] {
 				return nil, fmt.Errorf("table: route %s is there twice", route)
 			}
@@ -150,7 +150,7 @@ const bodyTime = 30 * time.Second
 func (t *Table) operation(row *Row) huma.Operation {
 	tag := strings.Split(strings.TrimPrefix(row.Path, "/"), "/")[0]
 	op := huma.Operation{
-		Method: row.Method, Path: t.config.Prefix + row.Path, DefaultStatus: row.Status, Summary: row.Summary,
+		Method: row.Method, Path: t.path(row), DefaultStatus: row.Status, Summary: row.Summary,
 		OperationID: operationID(row), MaxBodyBytes: t.config.MaxBody, BodyReadTimeout: bodyTime,
 		Middlewares: huma.Middlewares{func(c huma.Context, next func(huma.Context)) { t.guard(row, c, next) }},
 		Tags:        []string{tag},
@@ -164,7 +164,18 @@ func (t *Table) operation(row *Row) huma.Operation {
 	return op
 }
 
+// path is where a row is mounted.
+func (t *Table) path(row *Row) string {
+	if row.Root {
+		return row.Path
+	}
+	return t.config.Prefix + row.Path
+}
+
 func operationID(row *Row) string {
+	if row.Root {
+		return "root-" + operationID(&Row{Method: row.Method, Path: row.Path})
+	}
 	return strings.ToLower(row.Method) + strings.NewReplacer("/", "-", "{", "", "}", "").Replace(row.Path)
 }
 

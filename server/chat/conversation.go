@@ -281,7 +281,7 @@ func (s *Service) updated(tx *storage.Tx, by api.Caller, id string) error {
 	}
 	_, err = s.events.Emit(tx, event.Event{
 		Kind: ConversationUpdated, Scope: event.ScopeConversation, ScopeID: id, SubjectID: id, ActorID: by.UserID,
-	}, c)
+	}, ConversationChange{c})
 	return err
 }
 

@@ -24,8 +24,8 @@ func (s *Service) Events() []event.Kind {
 			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
 		}},
 		{Name: MessageRead, Doc: "Somebody has read everything up to `n`.", Value: Reading{}, Render: renderReadings},
-		{Name: ConversationNew, Doc: "A conversation you are in from now on, as all members may see it.", Value: &Conversation{}, Render: renderConversations, Membership: joins},
-		{Name: ConversationUpdated, Doc: "The conversation as it is now, as all members may see it.", Value: &Conversation{}, Render: renderConversations},
+		{Name: ConversationNew, Doc: "A conversation you are in from now on, as all members may see it.", Value: &Conversation{}, Render: renderConversations(func(c *Conversation) any { return c }), Membership: joins},
+		{Name: ConversationUpdated, Doc: "The conversation as it is now, as all members may see it.", Value: &Conversation{}, Render: renderConversations(func(c *Conversation) any { return ConversationChange{c} })},
 		{Name: ConversationDeleted, Doc: "A group is no more.", Value: ConversationGone{}, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
 			return each(events, func(e event.Event) any { return ConversationGone{e.ScopeID, e.ActorID} }), nil
 		}},
@@ -75,21 +75,23 @@ func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Que
 	}
 }
 
-func renderConversations(q storage.Querier, events []event.Event) ([]any, error) {
-	ids := make([]string, len(events))
-	for i, e := range events {
-		ids[i] = e.SubjectID
-	}
-	found, err := conversations(q, "", distinct(ids))
-	if err != nil {
-		return nil, err
-	}
-	return each(events, func(e event.Event) any {
-		if c := found[e.SubjectID]; c != nil {
-			return c
+func renderConversations(form func(c *Conversation) any) func(q storage.Querier, events []event.Event) ([]any, error) {
+	return func(q storage.Querier, events []event.Event) ([]any, error) {
+		ids := make([]string, len(events))
+		for i, e := range events {
+			ids[i] = e.SubjectID
 		}
-		return nil
-	}), nil
+		found, err := conversations(q, "", distinct(ids))
+		if err != nil {
+			return nil, err
+		}
+		return each(events, func(e event.Event) any {
+			if c := found[e.SubjectID]; c != nil {
+				return form(c)
+			}
+			return nil
+		}), nil
+	}
 }
 
 // mine reads a conversation as the caller sees it.

@@ -20,6 +20,7 @@ type Typing struct {
 	UserID         string `json:"userId"`
 	UserName       string `json:"userName"`
 	Timestamp      string `json:"timestamp"`
+	typing         bool   // or no longer
 }
 
 // typists is who is typing where, in memory only.
@@ -108,7 +109,7 @@ func (t *typists) stop(conversationID, userID string) {
 func (t *typists) say(kind, conversationID, userID, name string) {
 	t.events.Tell(event.Live{
 		Event:  event.Event{Kind: kind, Scope: event.ScopeConversation, ScopeID: conversationID, ActorID: userID},
-		Value:  Typing{conversationID, userID, name, api.Time(time.Now())},
+		Value:  Typing{conversationID, userID, name, api.Time(time.Now()), kind == "typing:start"},
 		Except: []string{userID},
 	})
 }

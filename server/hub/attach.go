@@ -291,7 +291,7 @@ func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp 
 	h.slots[c.slot][c] = struct{}{}
 	h.open.Add(1)
 	if appeared {
-		h.announce(p, "user:online", presenceValue{UserID: p.id})
+		h.announce(p, "user:online", presenceValue{UserID: p.id, online: true})
 	}
 	return h.seq, true, nil
 }

@@ -1,6 +1,9 @@
 package hub
 
-import "github.com/quckchat/quckchat/server/event"
+import (
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
+)
 
 // seqValue is the payload of the events that speak of the log alone.
 type seqValue struct {
@@ -11,6 +14,23 @@ type seqValue struct {
 type presenceValue struct {
 	UserID   string `json:"userId"`
 	LastSeen string `json:"lastSeen,omitempty"`
+	online   bool
+}
+
+// View is what the web client reads: the person, as far as the hub knows them (contract 4.6).
+func (v presenceValue) View(api.Dialect) any {
+	out := struct {
+		MongoID    string `json:"_id"`
+		ID         string `json:"id"`
+		UserID     string `json:"userId"`
+		Email      string `json:"email"`
+		Status     string `json:"status"`
+		LastSeenAt string `json:"lastSeenAt,omitempty"`
+	}{v.UserID, v.UserID, v.UserID, "", "offline", v.LastSeen}
+	if v.online {
+		out.Status = "online"
+	}
+	return out
 }
 
 // Events are what the hub itself says on a socket; nothing of it is stored.

@@ -138,7 +138,7 @@ func (h *Hub) left(p *person) {
 		h.mu.Unlock()
 		return
 	}
-	h.announce(p, "user:offline", presenceValue{p.id, api.Time(now)})
+	h.announce(p, "user:offline", presenceValue{UserID: p.id, LastSeen: api.Time(now)})
 	for id := range p.rooms {
 		h.exit(p, id)
 	}
