@@ -60,6 +60,7 @@ const (
 	ConversationNew     = "conversation:new"
 	ConversationUpdated = "conversation:updated"
 	ConversationDeleted = "conversation:deleted"
+	ConversationKept    = "conversation:state"
 	ParticipantAdded    = "conversation:participant:added"
 	ParticipantRemoved  = "conversation:participant:removed"
 )
@@ -86,7 +87,17 @@ func (s *Service) Routes() []api.Row {
 		api.Op("PUT /conversations/{conversationId}/read", "conversation:read", api.RoleUser, api.TierWrite, s.Read, api.Doc("Mark as read up to a message, or to the end.")),
 		api.Op("POST /conversations/{conversationId}/read", "", api.RoleUser, api.TierWrite, s.Read, api.OK, api.Doc("The same as PUT.")),
 		api.Op("PUT /conversations/read-all", "conversation:read-all", api.RoleUser, api.TierWrite, s.ReadAll, api.Doc("Mark everything as read.")),
-		api.Op("GET /conversations/unread/count", "conversation:unread", api.RoleUser, api.TierRead, s.Unread, api.Doc("How many messages are unread in all conversations.")),
+		api.Op("GET /conversations/unread/count", "conversation:unread", api.RoleUser, api.TierRead, s.Unread, api.Doc("How many messages are unread in the conversations of the list.")),
+		api.Op("PUT /conversations/{conversationId}/mute", "conversation:mute", api.RoleUser, api.TierWrite, s.Mute,
+			api.Alias("muted", "isMuted"), api.Doc("Mute a conversation for oneself, for a time or without end; isMuted false unmutes.")),
+		api.Op("POST /conversations/{conversationId}/mute", "", api.RoleUser, api.TierWrite, s.Mute, api.Alias("muted", "isMuted"), api.Doc("The same as PUT.")),
+		api.Op("POST /conversations/{conversationId}/unmute", "conversation:unmute", api.RoleUser, api.TierWrite, s.Unmute, api.Doc("Unmute a conversation.")),
+		api.Op("POST /conversations/{conversationId}/pin", "conversation:pin", api.RoleUser, api.TierWrite, s.Pin, api.Doc("Pin a conversation in one's own list.")),
+		api.Op("POST /conversations/{conversationId}/unpin", "conversation:unpin", api.RoleUser, api.TierWrite, s.Unpin, api.Doc("Unpin a conversation.")),
+		api.Op("POST /conversations/{conversationId}/archive", "conversation:archive", api.RoleUser, api.TierWrite, s.Archive, api.Doc("Archive a conversation for oneself; it stays archived when something is said in it.")),
+		api.Op("POST /conversations/{conversationId}/unarchive", "conversation:unarchive", api.RoleUser, api.TierWrite, s.Unarchive, api.Doc("Bring a conversation back from the archive.")),
+		api.Op("DELETE /conversations/{conversationId}/archive", "", api.RoleUser, api.TierWrite, s.Unarchive, api.Doc("The same as POST unarchive.")),
+		api.Op("DELETE /conversations/{conversationId}/messages", "conversation:clear", api.RoleUser, api.TierWrite, s.Clear, api.Doc("Clear a conversation for oneself; the others keep what was said.")),
 
 		api.Op("POST /messages", "message:send", api.RoleUser, api.TierMessage, s.Send, api.Doc("Send a message; idempotent by clientId.")),
 		api.Op("GET /messages/conversation/{conversationId}", "message:history", api.RoleUser, api.TierRead, s.History, api.Doc("A page of history, newest first.")),

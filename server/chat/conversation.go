@@ -46,6 +46,7 @@ type Participant struct {
 	LastReadMessageID *string        `json:"lastReadMessageId"`
 	UnreadCount       int64          `json:"unreadCount"`
 	IsMuted           bool           `json:"isMuted"`
+	MutedUntil        *string        `json:"mutedUntil,omitempty"`
 	IsPinned          bool           `json:"isPinned"`
 }
 
@@ -86,8 +87,8 @@ func (s *Service) Single(ctx context.Context, by api.Caller, in *SingleInput) (*
 		case err != nil:
 			return fmt.Errorf("find conversation: %w", err)
 		default:
-			if _, err := tx.Exec("UPDATE member SET hidden_n = -1 WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL AND hidden_n >= 0", by.UserID, id); err != nil {
-				return fmt.Errorf("show conversation: %w", err)
+			if err := s.keep(tx, by, id, "UPDATE member SET hidden_n = -1 WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL AND hidden_n >= 0", by.UserID, id); err != nil {
+				return err
 			}
 		}
 		c, err = mine(tx, by, id)
@@ -198,13 +199,16 @@ func (s *Service) Conversation(ctx context.Context, by api.Caller, in *Conversat
 	return c, err
 }
 
-// ListInput may ask for a page.
+// ListInput may ask for a page, and for the archive.
 type ListInput struct {
-	Page  int `query:"page" minimum:"0" maximum:"100000"`
-	Limit int `query:"limit" minimum:"0" maximum:"100"`
+	Archived bool `query:"archived" doc:"what is archived, instead of what is not"`
+	Page     int  `query:"page" minimum:"0" maximum:"100000"`
+	Limit    int  `query:"limit" minimum:"0" maximum:"100"`
 }
 
-// List returns the caller's conversations, the liveliest first, those hidden or archived left out.
+// List returns the caller's conversations, the liveliest first; those hidden are left out, and those archived have a
+// list of their own. In pages the pinned ones come first, because a client that has not seen them all cannot put them
+// there; the whole list keeps the order of the contract, and clients place the pinned ones.
 func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Conversation, error) {
 	list := []*Conversation{}
 	err := s.db.Read(ctx, func(v storage.View) error {
@@ -217,8 +221,8 @@ func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Co
 			offset = limit * max(0, in.Page-1)
 		}
 		rows, err := v.Query(`SELECT c.id FROM member m JOIN conversation c ON c.id = m.conversation_id
-			WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0 AND m.hidden_n < c.last_n AND c.deleted_at IS NULL
-			ORDER BY c.last_message_at DESC, c.id DESC LIMIT ? OFFSET ?`, by.UserID, limit, offset)
+			WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = ? AND m.hidden_n < c.last_n AND c.deleted_at IS NULL
+			ORDER BY m.is_pinned * ? DESC, c.last_message_at DESC, c.id DESC LIMIT ? OFFSET ?`, by.UserID, in.Archived, limit >= 0, limit, offset)
 		if err != nil {
 			return fmt.Errorf("list conversations: %w", err)
 		}
@@ -285,8 +289,8 @@ func (s *Service) updated(tx *storage.Tx, by api.Caller, id string) error {
 	return err
 }
 
-// DeleteConversation hides a single conversation from the caller's list until the next message and clears it for
-// them alone; a group is deleted for everyone by its admin. Codes: CONVERSATION_NOT_FOUND, NOT_ADMIN.
+// DeleteConversation hides a single conversation from the caller's list until the next message, takes it off their
+// shelves and clears it, all for them alone; a group is deleted for everyone by its admin. Codes: CONVERSATION_NOT_FOUND, NOT_ADMIN.
 func (s *Service) DeleteConversation(ctx context.Context, by api.Caller, in *ConversationInput) (Done, error) {
 	err := s.db.Write(ctx, "conversation.delete", func(tx *storage.Tx) error {
 		at, err := memberOf(tx, by, in.ConversationID)
@@ -294,8 +298,8 @@ func (s *Service) DeleteConversation(ctx context.Context, by api.Caller, in *Con
 		case err != nil:
 			return err
 		case at.kind == "single":
-			_, err := tx.Exec("UPDATE member SET hidden_n = ?, clear_n = ? WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL", at.lastN, at.lastN, by.UserID, in.ConversationID)
-			return err
+			return s.keep(tx, by, in.ConversationID, `UPDATE member SET hidden_n = ?1, clear_n = ?1, is_pinned = 0, is_archived = 0
+				WHERE user_id = ?2 AND conversation_id = ?3 AND left_seq IS NULL AND hidden_n < ?1`, at.lastN, by.UserID, in.ConversationID)
 		case !at.admin():
 			return api.E("NOT_ADMIN")
 		}
@@ -309,12 +313,12 @@ type CountOutput struct {
 	Count int64 `json:"count"`
 }
 
-// Unread counts the caller's unread messages.
+// Unread counts the caller's unread messages in the conversations of their list: what is archived does not call.
 func (s *Service) Unread(ctx context.Context, by api.Caller, _ *struct{}) (out CountOutput, err error) {
 	err = s.db.Read(ctx, func(v storage.View) error {
 		return v.QueryRow(`SELECT coalesce(sum((SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id
 			AND x.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.sender_id <> m.user_id AND x.deleted_at IS NULL)), 0)
-			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL`, by.UserID).Scan(&out.Count)
+			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0`, by.UserID).Scan(&out.Count)
 	})
 	return out, err
 }

@@ -81,10 +81,10 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 	return edited, err
 }
 
-// newcomers returns the members who joined after a message was sent: they are not told what becomes of it. Late readers
-// find the same in the tables (hub, missed).
+// newcomers returns the members who joined after a message was sent, or began anew by clearing it: they are not told what
+// becomes of it. Late readers find the same in the tables (hub, missed).
 func newcomers(q storage.Querier, m *Message) ([]string, error) {
-	rows, err := q.Query("SELECT user_id FROM member WHERE conversation_id = ? AND left_seq IS NULL AND history_from_n >= ?", m.ConversationID, m.N)
+	rows, err := q.Query("SELECT user_id FROM member WHERE conversation_id = ? AND left_seq IS NULL AND max(history_from_n, clear_n) >= ?", m.ConversationID, m.N)
 	if err != nil {
 		return nil, fmt.Errorf("find newcomers: %w", err)
 	}

@@ -29,6 +29,7 @@ func (s *Service) Events() []event.Kind {
 		{Name: ConversationDeleted, Doc: "A group is no more.", Value: ConversationGone{}, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
 			return each(events, func(e event.Event) any { return ConversationGone{e.ScopeID, e.ActorID} }), nil
 		}},
+		{Name: ConversationKept, Doc: "How you keep a conversation; to your own devices.", Value: ConversationState{}, Render: renderStates},
 		{Name: ParticipantAdded, Doc: "People came into a group; they are told too.", Value: ParticipantsChange{}, Render: change, Membership: joins},
 		{Name: "typing:start", Doc: "Somebody writes; it ends by itself after 30 s.", Value: Typing{}},
 		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
@@ -155,7 +156,7 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 }
 
 func addParticipants(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
-	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.is_pinned, `+account.PublicColumns+`
+	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumns+`
 		FROM member m JOIN user u ON u.id = m.user_id
 		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n = m.read_n AND m.read_n > m.history_from_n
 		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", args...)
@@ -167,8 +168,9 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 		var p Participant
 		var id string
 		var joined int64
-		var muted, pinned bool
-		if err := rows.Scan(append([]any{&id, &p.Role, &joined, &p.LastReadMessageID, &muted, &pinned}, p.User.PublicTargets()...)...); err != nil {
+		var muted muting
+		var pinned bool
+		if err := rows.Scan(append([]any{&id, &p.Role, &joined, &p.LastReadMessageID, &muted.on, &muted.until, &pinned}, p.User.PublicTargets()...)...); err != nil {
 			return fmt.Errorf("read participants: %w", err)
 		}
 		c := found[id]
@@ -177,7 +179,8 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 		}
 		p.User.MongoID, p.JoinedAt = p.User.ID, api.Millis(joined)
 		if p.User.ID == viewer {
-			p.IsMuted, p.IsPinned = muted, pinned
+			p.IsPinned = pinned
+			p.IsMuted, p.MutedUntil = muted.now()
 		}
 		c.Participants = append(c.Participants, p)
 		if p.Role == "admin" {

@@ -71,6 +71,9 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 			put(ada, "PUT", "/conversations/"+room+"/participants", map[string]any{"participantIds": []string{carl.ID}})
 		}},
 		{"a reply to what not all may see", func() { send(map[string]any{"content": "r", "replyTo": reply}) }},
+		{"a mute", func() { put(bob, "POST", "/conversations/"+room+"/mute", map[string]any{"durationMinutes": 60}) }},
+		{"an archive", func() { put(bob, "POST", "/conversations/"+room+"/archive", nil) }},
+		{"a clearing", func() { put(bob, "DELETE", "/conversations/"+room+"/messages", nil) }},
 		{"a profile", func() { put(bob, "PUT", "/users/me", map[string]any{"displayName": "Bobby"}) }},
 		{"a deleted group", func() { put(ada, "DELETE", "/conversations/"+room, nil) }},
 	} {
