@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) fill(path, with string) string {
 	real := map[string]string{
 		"{conversationId}": w.group, "{messageId}": w.message, "{userId}": w.ada.ID, "{participantId}": w.bob.ID,
-		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group,
+		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group, "{emoji}": "👍",
 	}
 	for name, id := range real {
 		if with != "" {
@@ -58,6 +58,7 @@ func (w *world) payload() map[string]any {
 	return map[string]any{
 		"conversationId": w.group, "messageId": w.message, "content": "x", "name": "x", "recipientId": w.bob.ID, "participantIds": []string{w.bob.ID},
 		"participantId": w.bob.ID, "userId": w.ada.ID, "sessionId": w.ada.SessionID, "inviteId": w.group, "q": secretText,
+		"emoji": "👍",
 	}
 }
 

@@ -324,36 +324,12 @@ CREATE TABLE setting (
     updated_by TEXT    NOT NULL
 ) STRICT;
 
-CREATE TABLE reaction (
-    message_id TEXT    NOT NULL,
-    user_id    TEXT    NOT NULL,
-    emoji      TEXT    NOT NULL,
-    created_at INTEGER NOT NULL,
-    PRIMARY KEY (message_id, user_id, emoji)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE mention (
-    user_id         TEXT    NOT NULL,
-    conversation_id TEXT    NOT NULL,
-    n               INTEGER NOT NULL,
-    PRIMARY KEY (user_id, conversation_id, n)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX mention_message ON mention (conversation_id, n);
-
 CREATE TABLE message_edit (
     message_id TEXT    NOT NULL,
     at         INTEGER NOT NULL,
     content    TEXT    NOT NULL, -- before this edit
     by         TEXT    NOT NULL,
     PRIMARY KEY (message_id, at)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE message_hidden (
-    user_id         TEXT    NOT NULL,
-    conversation_id TEXT    NOT NULL,
-    n               INTEGER NOT NULL,
-    PRIMARY KEY (user_id, conversation_id, n)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pinned_message (
@@ -364,4 +340,35 @@ CREATE TABLE pinned_message (
     pinned_at       INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, message_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reaction (
+    message_id TEXT    NOT NULL,
+    user_id    TEXT    NOT NULL,
+    emoji      TEXT    NOT NULL,
+    seq        INTEGER NOT NULL, -- of the event that told of it
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (message_id, user_id, emoji)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mention (
+    user_id         TEXT    NOT NULL, -- or 'all'
+    conversation_id TEXT    NOT NULL,
+    n               INTEGER NOT NULL,
+    message_id      TEXT    NOT NULL,
+    PRIMARY KEY (user_id, conversation_id, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX mention_message ON mention (message_id);
+
+CREATE INDEX mention_newest ON mention (user_id, message_id);
+
+CREATE TABLE message_hidden (
+    user_id         TEXT    NOT NULL,
+    conversation_id TEXT    NOT NULL,
+    n               INTEGER NOT NULL,
+    at              INTEGER NOT NULL,
+    PRIMARY KEY (user_id, conversation_id, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX message_hidden_message ON message_hidden (conversation_id, n);
 

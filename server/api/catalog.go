@@ -99,6 +99,7 @@ var catalogue = map[string]entry{
 	"MESSAGE_NOT_DELETABLE":    {http.StatusForbidden, "Only its sender may delete this message.", "Solo su remitente puede eliminar este mensaje."},
 	"CLIENT_ID_REUSED":         {http.StatusConflict, "This clientId was used for another message.", "Este clientId se usó para otro mensaje."},
 	"ATTACHMENTS_UNSUPPORTED":  {http.StatusBadRequest, "This server cannot take attachments.", "Este servidor no admite archivos adjuntos."},
+	"REACTIONS_FULL":           {http.StatusBadRequest, "This message takes no more reactions than {max}.", "Este mensaje no admite más de {max} reacciones."},
 	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},
 	"JOB_NOT_FOUND":            {http.StatusNotFound, "Job not found.", "Tarea no encontrada."},
 	"TICKET_INVALID":           {http.StatusUnauthorized, "This ticket is not valid or has been used.", "Este tique no es válido o ya se ha usado."},

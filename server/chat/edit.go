@@ -117,6 +117,9 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (
 			WHERE id = ?`, now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("delete message: %w", err)
 		}
+		if err := strip(tx, []string{m.ID}); err != nil {
+			return err
+		}
 		if gone, err = oneForAll(tx, m.ID); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 // fill sets the lists that are never null on the wire and the second name of the id.
 func (m *Message) fill() {
 	m.MongoID = m.ID
-	m.Attachments, m.Reactions, m.ReadReceipts = []any{}, []any{}, []Receipt{}
+	m.Attachments, m.Reactions, m.ReadReceipts = []any{}, []Reaction{}, []Receipt{}
 }
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
@@ -152,8 +152,8 @@ func scanWindows(rows *sql.Rows, into map[string][]window) error {
 	return rows.Err()
 }
 
-// complete fills in what is replied to, where that is shown, and the people, in two queries for any number of
-// messages. A reply to a message that is gone shows the tombstone.
+// complete fills in what is replied to, where that is shown, reactions, and the people, in three queries for any number
+// of messages. A reply to a message that is gone shows the tombstone.
 func complete(q storage.Querier, list []*Message, show shown) error {
 	var ids []string
 	for _, m := range list {
@@ -174,6 +174,9 @@ func complete(q storage.Querier, list []*Message, show shown) error {
 				m.ReplyTo = r
 			}
 		}
+	}
+	if err := addReactions(q, list); err != nil {
+		return err
 	}
 	return people(q, list...)
 }

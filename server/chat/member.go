@@ -298,16 +298,19 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 		return err
 	}
 	for {
-		var gone int64
+		var gone int
 		err := s.db.Write(ctx, purgeKind, func(tx *storage.Tx) error {
-			result, err := tx.Exec(`DELETE FROM message WHERE conversation_id = ? AND n IN (
-				SELECT x.n FROM message x JOIN conversation c ON c.id = x.conversation_id
-				WHERE x.conversation_id = ? AND c.deleted_at IS NOT NULL AND c.legal_hold = 0 AND x.legal_hold = 0 LIMIT 200)`, p.ConversationID, p.ConversationID)
+			rows, err := tx.Query(`SELECT x.id FROM message x JOIN conversation c ON c.id = x.conversation_id
+				WHERE x.conversation_id = ? AND c.deleted_at IS NOT NULL AND c.legal_hold = 0 AND x.legal_hold = 0 LIMIT 200`, p.ConversationID)
 			if err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			gone, err = result.RowsAffected()
-			return err
+			ids, err := scanIDs(rows)
+			if err != nil {
+				return fmt.Errorf("purge messages: %w", err)
+			}
+			gone = len(ids)
+			return forget(tx, ids)
 		})
 		if err != nil || gone == 0 {
 			return err

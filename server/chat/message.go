@@ -27,7 +27,7 @@ type Message struct {
 	Content        *string         `json:"content"`
 	ClientID       *string         `json:"clientId,omitempty"`
 	Attachments    []any           `json:"attachments"`
-	Reactions      []any           `json:"reactions"`
+	Reactions      []Reaction      `json:"reactions"` // of a message that is replied to: none
 	ReadReceipts   []Receipt       `json:"readReceipts"`
 	ReplyToID      *string         `json:"replyToId,omitempty"`
 	ReplyTo        *Message        `json:"replyTo,omitempty"` // absent when it is not for everybody who is shown the reply

@@ -17,7 +17,7 @@ func (s *Service) Events() []event.Kind {
 	change := func(_ storage.Querier, events []event.Event) ([]any, error) {
 		return each(events, func(e event.Event) any { return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID} }), nil
 	}
-	return []event.Kind{
+	kinds := []event.Kind{
 		{Name: MessageNew, Doc: "A message; to all members, the sender's devices included.", Value: &Message{}, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
 		{Name: MessageEdited, Doc: "The message as it is now.", Value: Edited{}, Render: renderMessages(func(e event.Event, m *Message) any { return Edited{m, m.ID, e.ActorID} })},
 		{Name: MessageDeleted, Doc: "A message is gone for everyone.", Value: Deletion{}, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
@@ -35,6 +35,7 @@ func (s *Service) Events() []event.Kind {
 		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
 		{Name: ParticipantRemoved, Doc: "People left or were removed; they get it last.", Value: ParticipantsChange{}, Render: change, Membership: leaves},
 	}
+	return append(kinds, reactionEvents()...)
 }
 
 func each(events []event.Event, fn func(e event.Event) any) []any {
@@ -69,7 +70,7 @@ func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Que
 		}
 		return each(events, func(e event.Event) any {
 			if m := found[e.SubjectID]; m != nil {
-				return form(e, m)
+				return form(e, m.before(e.Seq))
 			}
 			return nil
 		}), nil

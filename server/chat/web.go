@@ -137,9 +137,9 @@ func webAttachments(list []any) []WebAttachment {
 }
 
 // webReactions gathers reactions by emoji, in the order in which each emoji came first.
-func webReactions(list []any) []WebReaction {
+func webReactions(list []Reaction) []WebReaction {
 	out, at := []WebReaction{}, map[string]int{}
-	for _, r := range reread[struct{ Emoji, UserID string }](list) {
+	for _, r := range list {
 		i, ok := at[r.Emoji]
 		if !ok {
 			i = len(out)

@@ -49,9 +49,7 @@ func talk() (*chat.Message, *chat.Message) {
 		Attachments: []any{map[string]any{
 			"type": "video", "url": "/uploads/videos/x.mp4", "fileName": "x.mp4", "fileSize": 7, "mimeType": "video/mp4", "duration": 2.5, "width": 3,
 		}},
-		Reactions: []any{
-			map[string]any{"emoji": "👍", "userId": "b", "createdAt": "t"}, map[string]any{"emoji": "🎉", "userId": "b"}, map[string]any{"emoji": "👍", "userId": "a"},
-		},
+		Reactions:    []chat.Reaction{{Emoji: "👍", UserID: "b", CreatedAt: "t"}, {Emoji: "🎉", UserID: "b"}, {Emoji: "👍", UserID: "a"}},
 		ReadReceipts: []chat.Receipt{{UserID: "b", ReadAt: "t"}}, CreatedAt: "2026-01-01T00:00:00.000Z", UpdatedAt: "2026-01-01T00:00:00.000Z",
 	}
 	return first, reply

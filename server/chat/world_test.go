@@ -25,6 +25,7 @@ type message struct {
 	ReplyToID      *string
 	ReplyTo        *message
 	ReadReceipts   []struct{ UserID, ReadAt string }
+	Reactions      []struct{ Emoji, UserID, CreatedAt string }
 	IsEdited       bool
 	IsDeleted      bool
 	Metadata       json.RawMessage
