@@ -57,8 +57,12 @@ func (s *Server) handler(routes http.Handler) http.Handler {
 			s.table.Fail(w, r, api.E("RATE_LIMIT_EXCEEDED", "seconds", 1))
 			return
 		}
-		if r.URL.Path == prefix+"/ws" {
-			s.hub.ServeHTTP(w, r) // takes the connection over: nothing may wrap the writer
+		switch r.URL.Path { // sockets take the connection over: nothing may wrap the writer
+		case prefix + "/ws":
+			s.hub.ServeHTTP(w, r)
+			return
+		case "/socket.io/", "/socket.io":
+			s.hub.ServeSocketIO(w, r)
 			return
 		}
 		start := time.Now()

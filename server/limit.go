@@ -84,6 +84,22 @@ func (l *limiter) count(key string, length time.Duration) (int, time.Duration) {
 	return w.count, w.ends.Sub(now)
 }
 
+// strikes are failed Socket.IO handshakes: an address with more waits for the end of the window.
+var strikes = api.Tier{Name: "strikes", Limit: 50, Window: 10 * time.Second, ByIP: true}
+
+// strike counts a failed handshake.
+func (l *limiter) strike(by api.Caller) { l.count(strikes.Name+":"+by.IP, strikes.Window) }
+
+// barred returns how long an address with too many failed handshakes has to wait.
+func (l *limiter) barred(by api.Caller) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.windows[strikes.Name+":"+by.IP]; w != nil && w.count >= strikes.Limit {
+		return time.Until(w.ends)
+	}
+	return 0
+}
+
 // address reports whether an address may make one more request now.
 func (l *limiter) address(ip string) bool {
 	now := time.Now()

@@ -130,16 +130,19 @@ func (s *Server) open(dir string, o Options) (err error) {
 	s.opened(s.search)
 	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search})
 	c := s.config.Get()
-	s.hub = hub.New(hub.Options{
-		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Alive: s.account.Alive, Describe: s.describe, Origin: s.allowedOrigin,
-		Offline: s.offline, Log: s.log, Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
-	})
-	s.events.Register(s.hub.Events()...)
+	options := hub.Options{
+		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Handshake: s.account.Handshake, Alive: s.account.Alive,
+		Describe: s.describe, Origin: s.allowedOrigin, Offline: s.offline, Log: s.log,
+		Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
+	}
 	if c.RateLimits {
 		s.limit = newLimiter(s.cache, s.log)
+		options.Strike, options.Barred = s.limit.strike, s.limit.barred
 	} else {
 		s.log.Warn("rate limits are off: only for load tests")
 	}
+	s.hub = hub.New(options)
+	s.events.Register(s.hub.Events()...)
 	return s.calendar()
 }
 

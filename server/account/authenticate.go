@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
@@ -16,10 +17,29 @@ import (
 // remembered; whatever changes it forgets it in the same commit.
 // Codes: INVALID_TOKEN, TOKEN_EXPIRED, USER_BANNED, USER_DEACTIVATED.
 func (s *Service) Authenticate(ctx context.Context, token string, by *api.Caller) error {
-	c, err := s.verify(token)
+	c, err := s.verify(token, 0)
 	if err != nil {
 		return err
 	}
+	return s.recognise(ctx, c, by)
+}
+
+// staleMax is how long past its end an access token still opens a Socket.IO connection.
+const staleMax = 7 * 24 * time.Hour
+
+// Handshake is Authenticate for the handshake of Socket.IO, and for nothing else: shipped clients come back with the
+// token that they had when they started, however old it is by now. An expired one is good for a week, while its session
+// lives and its credentials are unchanged. Codes: as Authenticate.
+func (s *Service) Handshake(ctx context.Context, token string, by *api.Caller) error {
+	c, err := s.verify(token, staleMax)
+	if err != nil {
+		return err
+	}
+	return s.recognise(ctx, c, by)
+}
+
+// recognise checks the session and the person of a token and fills in who calls.
+func (s *Service) recognise(ctx context.Context, c *claims, by *api.Caller) error {
 	st, err := s.standing(ctx, c.Session)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -66,11 +67,12 @@ func (s *Service) accessToken(g grant) (string, error) {
 	return token, nil
 }
 
-// verify checks signature, kind and lifetime of an access token. Codes: INVALID_TOKEN, TOKEN_EXPIRED.
-func (s *Service) verify(token string) (*claims, error) {
+// verify checks signature, kind and lifetime of an access token, which may be stale for so long. Codes: INVALID_TOKEN,
+// TOKEN_EXPIRED.
+func (s *Service) verify(token string, stale time.Duration) (*claims, error) {
 	var c claims
 	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return s.secrets.Signing, nil },
-		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.db.Now))
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.db.Now), jwt.WithLeeway(stale))
 	if errors.Is(err, jwt.ErrTokenExpired) {
 		return nil, api.E("TOKEN_EXPIRED")
 	}

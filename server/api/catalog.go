@@ -103,5 +103,6 @@ var catalogue = map[string]entry{
 	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},
 	"JOB_NOT_FOUND":            {http.StatusNotFound, "Job not found.", "Tarea no encontrada."},
 	"TICKET_INVALID":           {http.StatusUnauthorized, "This ticket is not valid or has been used.", "Este tique no es válido o ya se ha usado."},
+	"OTHER_SESSION":            {http.StatusForbidden, "This connection belongs to another session. Open a new one.", "Esta conexión pertenece a otra sesión. Abra una nueva."},
 	"TOO_MANY_SOCKETS":         {http.StatusTooManyRequests, "You have too many open connections.", "Tiene demasiadas conexiones abiertas."},
 }

@@ -136,6 +136,12 @@ func limited(u Usage) *Error {
 
 func retrySeconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
 
+// Render makes an error ready to be sent where no operation has failed; what is named where is logged when a client did
+// not cause it.
+func (t *Table) Render(locale, where string, err error) *Error {
+	return t.render(locale, t.public(where, err))
+}
+
 type callerKey struct{}
 
 func callerOf(ctx context.Context) Caller {

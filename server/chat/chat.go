@@ -108,5 +108,6 @@ func (s *Service) Routes() []api.Row {
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
 	rows = append(rows, s.reactionRoutes()...)
+	rows = append(rows, s.viewing()...)
 	return append(rows, s.typing.routes(s)...)
 }

@@ -46,13 +46,30 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.table.Fail(w, r, err)
 		return
 	}
+	c := h.upgrade(w, r, by)
+	if c == nil {
+		return
+	}
+	c.own = &stream{conn: c, form: formNative}
+	c.ws.SetReadLimit(h.opts.MaxFrame)
+	c.ws.SetPongHandler(func(string) error { return c.await(h.opts.Heartbeat*5/2 + time.Second) })
+	since := r.URL.Query().Get("since")
+	if !h.enlist(c) {
+		c.finish(closeRestart, "server is restarting")
+		return
+	}
+	go c.begin(context.Background(), since) // nothing of the request is kept
+}
+
+// upgrade takes the connection of a request over; nil means that the request is answered.
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, by api.Caller) *conn {
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: writePool,
 		Subprotocols: []string{"quckchat.v1"}, CheckOrigin: h.opts.Origin, HandshakeTimeout: writeDeadline,
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the upgrader has answered
+		return nil // the upgrader has answered
 	}
 	c := &conn{hub: h, ws: ws, net: ws.NetConn(), by: by}
 	if tcp, ok := c.net.(syscall.Conn); ok {
@@ -63,16 +80,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = c.net.SetDeadline(time.Time{})
-	ws.SetReadLimit(h.opts.MaxFrame)
 	ws.SetPingHandler(func(data string) error { c.send(frame(opPong, []byte(data))); return nil })
-	ws.SetPongHandler(func(string) error { return c.await(h.opts.Heartbeat*5/2 + time.Second) })
 	ws.SetCloseHandler(func(code int, _ string) error { c.finish(closeGoingAway, ""); return nil })
-	since := r.URL.Query().Get("since")
-	if !h.enlist(c) {
-		c.finish(closeRestart, "server is restarting")
-		return
-	}
-	go c.begin(context.Background(), since) // nothing of the request is kept
+	return c
 }
 
 var writePool = &syncPool{}
@@ -88,7 +98,7 @@ func (*syncPool) Put(any) {}
 
 // begin authenticates if need be, attaches, and reads.
 func (c *conn) begin(ctx context.Context, since string) {
-	if !c.by.SignedIn() && !c.authenticate(ctx) || !c.hub.attach(ctx, c, since) {
+	if !c.by.SignedIn() && !c.authenticate(ctx) || !c.join(ctx, since) {
 		c.net.Close()
 		c.hub.mu.Lock()
 		delete(c.hub.waiting, c)
@@ -97,6 +107,19 @@ func (c *conn) begin(ctx context.Context, since string) {
 		return
 	}
 	c.read(ctx)
+}
+
+// join attaches a native socket, and lets it catch up if it asked to.
+func (c *conn) join(ctx context.Context, since string) bool {
+	at, err := c.hub.attach(ctx, c.own, since != "", c.hello)
+	if err != nil {
+		c.refuse(err)
+		return false
+	}
+	if since != "" {
+		c.own.catchUp(ctx, parseSince(since), at)
+	}
+	return true
 }
 
 // enlist counts a connection whose reader begins, so that Close finds it; not when the server stops.
@@ -148,18 +171,21 @@ func (h *Hub) admit(by api.Caller) error {
 	if h.closing {
 		return api.E("SHUTTING_DOWN")
 	}
-	if p := h.people[by.UserID]; p != nil && len(p.conns) >= h.opts.MaxPerUser {
+	if p := h.people[by.UserID]; p != nil && p.sockets >= h.opts.MaxPerUser {
 		return api.E("TOO_MANY_SOCKETS")
 	}
 	return nil
 }
 
-// refuse closes a socket for which admit came too late to answer with a status.
+// refuse closes a socket for which an error came too late to answer with a status.
 func (c *conn) refuse(err error) {
-	if api.HasCode(err, "SHUTTING_DOWN") {
-		c.finish(closeRestart, "server is restarting")
-	} else {
+	switch {
+	case api.HasCode(err, "TOO_MANY_SOCKETS"):
 		c.finish(closeTooMany, "too many sockets")
+	case api.HasCode(err, "INVALID_TOKEN"):
+		c.finish(closeRevoked, "session ended")
+	default:
+		c.finish(closeRestart, "try again")
 	}
 }
 
@@ -170,8 +196,10 @@ type stay struct {
 	left           sql.NullInt64
 }
 
-// attach adds the connection to the live stream at one seq, greets it, and lets it catch up from since.
-func (h *Hub) attach(ctx context.Context, c *conn, since string) bool {
+// attach adds a stream to the live events at one seq, which it returns, and greets the client. Codes: SHUTTING_DOWN,
+// TOO_MANY_SOCKETS, OVERLOADED, INVALID_TOKEN when the session has ended since it was checked.
+func (h *Hub) attach(ctx context.Context, s *stream, catchingUp bool, greeting func(seq int64) []byte) (at int64, err error) {
+	c := s.conn
 	for range 10 {
 		h.mu.Lock()
 		published := h.seq
@@ -189,29 +217,24 @@ func (h *Hub) attach(ctx context.Context, c *conn, since string) bool {
 			})
 			if err != nil {
 				h.opts.Log.Error("attach socket", "error", err)
-				return false
+				return 0, err
 			}
 		}
-		at, ok, err := h.tryAttach(c, stays, head, here, since != "")
+		at, ok, err := h.tryAttach(s, stays, head, here, catchingUp, greeting)
 		if err != nil {
-			c.refuse(err)
-			return false
+			return 0, err
 		}
 		if ok {
 			c.flushNow()
 			if !h.opts.Alive(ctx, c.by) { // revoked between its authentication and now: the event of it has passed
-				c.finish(closeRevoked, "session ended")
-				h.detach(c)
-				return false
+				h.detach(s)
+				return 0, api.E("INVALID_TOKEN")
 			}
-			if since != "" {
-				c.catchUp(ctx, since, at)
-			}
-			return true
+			return at, nil
 		}
 	}
 	h.opts.Log.Warn("attach socket: memberships change too fast")
-	return false
+	return 0, api.E("OVERLOADED")
 }
 
 // staysOf reads the stays of a person that are open, or that ended after seq.
@@ -235,14 +258,15 @@ func staysOf(q storage.Querier, userID string, seq int64) ([]stay, error) {
 // tryAttach attaches at the seq published now, given the stays as of head; not ok means that the memberships must be
 // read again, because more changed meanwhile than the hub remembers.
 // The greeting is queued here, before anything live can be.
-func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp bool) (at int64, ok bool, err error) {
+func (h *Hub) tryAttach(s *stream, stays []stay, head int64, expected, catchingUp bool, greeting func(seq int64) []byte) (at int64, ok bool, err error) {
+	c := s.conn
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.people[c.by.UserID]
 	switch {
 	case h.closing:
 		return 0, false, api.E("SHUTTING_DOWN")
-	case p != nil && len(p.conns) >= h.opts.MaxPerUser: // others have come since it was admitted
+	case p != nil && c.attached == 0 && p.sockets >= h.opts.MaxPerUser: // others have come since it was admitted
 		return 0, false, api.E("TOO_MANY_SOCKETS")
 	case p == nil && expected:
 		return 0, false, nil
@@ -278,52 +302,64 @@ func (h *Hub) tryAttach(c *conn, stays []stay, head int64, expected, catchingUp 
 	}
 	p.role = c.by.Role
 	c.mu.Lock()
-	c.reading, c.last = catchingUp, h.seq
+	s.reading, s.last = catchingUp, h.seq
 	c.mu.Unlock()
-	c.greet(h.seq)
-	delete(h.waiting, c)
-	p.conns = append(p.conns, c)
+	c.late(greeting(h.seq))
+	p.streams = append(p.streams, s)
 	if c.by.SessionID != "" {
-		h.sessions[c.by.SessionID] = append(h.sessions[c.by.SessionID], c)
+		h.sessions[c.by.SessionID] = append(h.sessions[c.by.SessionID], s)
 	}
-	c.slot = h.next % heartbeatSlots
-	h.next++
-	h.slots[c.slot][c] = struct{}{}
-	h.open.Add(1)
+	if c.attached++; c.attached == 1 {
+		delete(h.waiting, c)
+		c.slot = h.native.place()
+		if c.io != nil {
+			c.slot = h.engine.place()
+		}
+		c.slot[c] = struct{}{}
+		p.sockets++
+		h.open.Add(1)
+	}
 	if appeared {
 		h.announce(p, "user:online", presenceValue{UserID: p.id, online: true})
 	}
 	return h.seq, true, nil
 }
 
-func (c *conn) greet(seq int64) {
-	if b, err := eventFrame(0, "hello", hello{c.by.UserID, c.by.SessionID, seq, c.hub.opts.Heartbeat.Milliseconds()}); err == nil {
-		c.late(b)
-	}
+// hello is the first frame on a native socket.
+func (c *conn) hello(seq int64) []byte {
+	b, _ := eventFrame(0, "hello", hello{c.by.UserID, c.by.SessionID, seq, c.hub.opts.Heartbeat.Milliseconds()})
+	return b
 }
 
-// detach removes the connection; with the last one of a person the grace begins.
-func (h *Hub) detach(c *conn) {
+// detach removes a stream; with the last one of a person the grace begins.
+func (h *Hub) detach(s *stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.slots[c.slot], c)
-	h.open.Add(-1)
-	if list := without(h.sessions[c.by.SessionID], c); len(list) > 0 {
+	c := s.conn
+	if list := without(h.sessions[c.by.SessionID], s); len(list) > 0 {
 		h.sessions[c.by.SessionID] = list
 	} else {
 		delete(h.sessions, c.by.SessionID)
+	}
+	c.attached--
+	if c.attached == 0 {
+		delete(c.slot, c)
+		h.open.Add(-1)
 	}
 	p := h.people[c.by.UserID]
 	if p == nil {
 		return
 	}
-	if p.conns = without(p.conns, c); len(p.conns) == 0 && !h.closing {
+	if c.attached == 0 {
+		p.sockets--
+	}
+	if p.streams = without(p.streams, s); len(p.streams) == 0 && !h.closing {
 		p.grace = time.AfterFunc(graceTime, func() { h.left(p) })
 	}
 }
 
-func without(list []*conn, c *conn) []*conn {
-	if i := slices.Index(list, c); i >= 0 {
+func without(list []*stream, s *stream) []*stream {
+	if i := slices.Index(list, s); i >= 0 {
 		return slices.Delete(list, i, i+1)
 	}
 	return list

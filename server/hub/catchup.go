@@ -8,48 +8,63 @@ import (
 	"github.com/quckchat/quckchat/storage"
 )
 
-// catchUp sends what the client missed after since and up to at, where it was attached, and then lets it go live. It
-// gets "resumed" at the end, or "resync" when the log does not reach back that far.
-func (c *conn) catchUp(ctx context.Context, text string, at int64) {
-	since := parseSince(text)
-	name := "resumed"
-	if ok, err := c.replay(ctx, since, at); err != nil {
+// catchUp sends what the client missed after since and up to at, where it was attached, and then lets it go live. On a
+// native socket "resumed" follows, or "resync" when the log does not reach back that far. A Socket.IO client has been
+// told before that nothing is missing: it is closed when that has become wrong, and comes back to be told so.
+func (s *stream) catchUp(ctx context.Context, since, at int64) {
+	c := s.conn
+	ok, err := s.replay(ctx, since, at)
+	if err != nil {
 		c.hub.opts.Log.Error("catch up", "error", err)
+	}
+	if err != nil || !ok && s.form != formNative {
 		c.finish(closeResync, "resync")
 		return
-	} else if c.over() {
-		return
-	} else if !ok {
-		name = "resync"
 	}
-	end, err := eventFrame(0, name, seqValue{at})
-	if err != nil {
+	if c.over() {
 		return
+	}
+	var rest [][]byte
+	if s.form == formNative {
+		name := "resumed"
+		if !ok {
+			name = "resync"
+		}
+		end, err := eventFrame(0, name, seqValue{at})
+		if err != nil {
+			return
+		}
+		rest = [][]byte{end}
 	}
 	c.mu.Lock()
 	if !c.ending {
-		for _, b := range append([][]byte{end}, c.held...) { // bounded by what may be held
+		for _, b := range append(rest, s.held...) { // bounded by what may be held
 			c.queue, c.bytes = append(c.queue, b), c.bytes+len(b)
 		}
 	}
-	c.held, c.reading = nil, false
+	s.held, s.reading = nil, false
 	c.mu.Unlock()
 	c.flushNow()
 }
 
+// reaches reports whether the log still has everything after since; at is where it is now. A since above that is of
+// another log.
+func (h *Hub) reaches(ctx context.Context, since, at int64) (ok bool, err error) {
+	var floor int64
+	err = h.opts.DB.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err })
+	return err == nil && since >= 0 && since <= at && floor <= since+1, err
+}
+
 // replay sends the events of the client in (since, at]; not ok means that some of them are no longer kept, or that
 // since is of another log.
-func (c *conn) replay(ctx context.Context, since, at int64) (ok bool, err error) {
-	var floor int64
-	if err := c.hub.opts.DB.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err }); err != nil {
+func (s *stream) replay(ctx context.Context, since, at int64) (ok bool, err error) {
+	c := s.conn
+	if ok, err = c.hub.reaches(ctx, since, at); !ok {
 		return false, err
-	}
-	if since < 0 || since > at || floor > since+1 {
-		return false, nil
 	}
 	for since < at && !c.over() {
 		upTo := min(at, since+catchUpWindow)
-		if err := c.replayWindow(ctx, since, upTo); err != nil {
+		if err := s.replayWindow(ctx, since, upTo); err != nil {
 			return false, err
 		}
 		since = upTo
@@ -57,7 +72,8 @@ func (c *conn) replay(ctx context.Context, since, at int64) (ok bool, err error)
 	return true, nil
 }
 
-func (c *conn) replayWindow(ctx context.Context, since, upTo int64) error {
+func (s *stream) replayWindow(ctx context.Context, since, upTo int64) error {
+	c := s.conn
 	var events []event.Event
 	err := c.hub.opts.DB.Read(ctx, func(v storage.View) (err error) {
 		events, err = missed(v, c.by, since, upTo)
@@ -80,11 +96,14 @@ func (c *conn) replayWindow(ctx context.Context, since, upTo int64) error {
 			if values[i] == nil {
 				continue
 			}
-			b, err := eventFrame(e.Seq, e.Kind, values[i])
+			t := telling{Live: event.Live{Event: e, Value: values[i]}}
+			b, err := t.frame(s.form)
 			if err != nil {
 				return err
 			}
-			c.late(b)
+			if len(b) > 0 {
+				c.late(b)
+			}
 		}
 		c.flushNow()
 		if !c.wait(ctx) {

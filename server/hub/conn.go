@@ -3,9 +3,10 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
-	"slices"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -18,24 +19,25 @@ import (
 // conn is one socket. Its reader goroutine is all it costs while idle; it is written to by whoever has something
 // for it, one at a time.
 type conn struct {
-	hub  *Hub
-	ws   *websocket.Conn // for reading
-	net  net.Conn        // for writing
-	raw  syscall.RawConn // of a plain TCP connection, to write without waiting; nil under TLS
-	by   api.Caller
-	slot int
+	hub *Hub
+	ws  *websocket.Conn // for reading
+	net net.Conn        // for writing
+	raw syscall.RawConn // of a plain TCP connection, to write without waiting; nil under TLS
+	by  api.Caller
+	own *stream // of a native socket; nil of a Socket.IO connection
+	io  *engine // of a Socket.IO connection; nil of a native one
+
+	attached int                // its streams that are attached; under Hub.mu
+	slot     map[*conn]struct{} // where its heartbeat stands while it has any; under Hub.mu
 
 	mu      sync.Mutex
 	queue   [][]byte  // frames waiting, in order; at most Options.Queue, more closes the connection
 	first   [2][]byte // where the queue begins: most of the time it holds one frame
 	bytes   int
-	held    [][]byte // live events while the log is being read
-	reading bool     // the log is being read
-	writing bool     // somebody is writing, and will look at the queue again
-	asking  bool     // a request is being answered: events leave with the answer, in one write
-	ending  bool     // the close frame is queued; nothing more is, and no request is heard
-	parting bool     // the close frame is written, and the last read deadline is set
-	last    int64    // the newest seq queued: none twice, none backwards
+	writing bool // somebody is writing, and will look at the queue again
+	asking  bool // a request is being answered: events leave with the answer, in one write
+	ending  bool // the close frame is queued; nothing more is, and no request is heard
+	parting bool // the close frame is written, and the last read deadline is set
 	drained chan struct{}
 
 	// Of whoever is writing: the arguments and results of writeNow, kept here so that a write allocates nothing.
@@ -45,26 +47,7 @@ type conn struct {
 	writeErr error
 }
 
-// push queues a frame. It reports whether the caller has to flush. seq is 0 for what is not of the log.
-func (c *conn) push(b []byte, seq int64) (flush bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ending || seq > 0 && seq <= c.last {
-		return false
-	}
-	if c.reading && seq > 0 {
-		if len(c.held) >= 8*c.hub.opts.Queue {
-			return c.end(closeResync, "resync")
-		}
-		c.held, c.last = append(c.held, b), seq
-		return false
-	}
-	if seq > 0 {
-		c.last = seq
-	}
-	return c.add(b)
-}
-
+// add queues a frame. It reports whether the caller has to flush. The caller holds mu.
 func (c *conn) add(b []byte) (flush bool) {
 	if len(c.queue) >= c.hub.opts.Queue || c.bytes+len(b) > queueBytesMax && len(c.queue) > 0 {
 		c.hub.dropped.Add(1)
@@ -83,7 +66,7 @@ func (c *conn) end(code int, reason string) (flush bool) {
 	}
 	c.ending = true
 	if code == closeResync {
-		c.queue, c.bytes, c.held = nil, 0, nil // it does not read; what it missed is in the log
+		c.queue, c.bytes = nil, 0 // it does not read; what it missed is in the log
 		if c.writing {
 			c.net.Close() // somebody is stuck in a write to it
 			return false
@@ -229,7 +212,7 @@ func (c *conn) drain(b []byte) {
 // broken ends a connection that cannot be written to; its reader notices.
 func (c *conn) broken() {
 	c.mu.Lock()
-	c.ending, c.queue, c.bytes, c.held = true, nil, 0, nil
+	c.ending, c.queue, c.bytes = true, nil, 0
 	if c.drained != nil {
 		close(c.drained)
 		c.drained = nil
@@ -243,20 +226,6 @@ func (c *conn) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ending
-}
-
-// beat queues a ping with a heartbeat. While the log is being read it is the ping alone: the seq of a heartbeat says
-// that everything up to it has been sent.
-func (c *conn) beat(ping, heartbeat []byte) (flush bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ending {
-		return false
-	}
-	if c.reading {
-		return c.add(ping)
-	}
-	return c.add(slices.Concat(ping, heartbeat))
 }
 
 // wait returns when everything queued has been written, or with false when the connection is over.
@@ -285,7 +254,10 @@ func (c *conn) wait(ctx context.Context) bool {
 
 // send queues and flushes a frame that is not an event of the log.
 func (c *conn) send(b []byte) {
-	if c.push(b, 0) {
+	c.mu.Lock()
+	flush := !c.ending && c.add(b)
+	c.mu.Unlock()
+	if flush {
 		c.flush()
 	}
 }
@@ -293,7 +265,7 @@ func (c *conn) send(b []byte) {
 // read is the reader goroutine: it ends when the connection does.
 func (c *conn) read(ctx context.Context) {
 	defer c.hub.readers.Done()
-	defer c.hub.detach(c)
+	defer c.hub.detach(c.own)
 	defer c.net.Close()
 	for {
 		data, ok := c.receive(c.hub.opts.Heartbeat*5/2 + time.Second)
@@ -338,7 +310,7 @@ func (c *conn) handle(ctx context.Context, data []byte) []byte {
 		failure = wireFailure{"BAD_REQUEST", api.Sentence(api.E("BAD_REQUEST"), c.by.Locale), nil}
 	} else if r.Op == "ping" {
 		value = map[string]bool{"pong": true}
-	} else if out, e := c.hub.table.Call(ctx, c.by, r.Op, r.Data); e != nil {
+	} else if out, e := c.call(ctx, r.Op, r.Data); e != nil {
 		failure = wireFailure{e.Code, e.Message, e.Fields}
 	} else {
 		value = out
@@ -349,6 +321,18 @@ func (c *conn) handle(ctx context.Context, data []byte) []byte {
 		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", api.Sentence(api.E("INTERNAL"), c.by.Locale), nil})
 	}
 	return b
+}
+
+// call runs an operation. A panic in it ends the request and not the server.
+func (c *conn) call(ctx context.Context, op string, data []byte) (value any, e *api.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.hub.opts.Log.Error("panic in operation", "op", op, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			e = api.E("INTERNAL")
+			value, e.Message = nil, api.Sentence(e, c.by.Locale)
+		}
+	}()
+	return c.hub.table.Call(ctx, c.by, op, data)
 }
 
 // wireFailure is the error of an answer.

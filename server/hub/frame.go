@@ -17,7 +17,9 @@ const (
 
 // The close codes of the hub. 4001 asks the client to come back with since; 4401 says that its session is over.
 const (
+	closeNormal     = 1000
 	closeGoingAway  = 1001
+	closeProtocol   = 1002
 	closeUnsuported = 1003
 	closeRestart    = 1012
 	closeResync     = 4001
@@ -51,6 +53,10 @@ func eventFrame(seq int64, kind string, value any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return nativeFrame(seq, kind, data), nil
+}
+
+func nativeFrame(seq int64, kind string, data []byte) []byte {
 	b := make([]byte, 0, len(data)+64)
 	b = append(b, '{')
 	if seq > 0 {
@@ -59,7 +65,7 @@ func eventFrame(seq int64, kind string, value any) ([]byte, error) {
 	}
 	b = strconv.AppendQuote(append(b, `"event":`...), kind)
 	b = append(append(b, `,"data":`...), data...)
-	return frame(opText, append(b, '}')), nil
+	return frame(opText, append(b, '}'))
 }
 
 // request is what a client sends.

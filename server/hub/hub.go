@@ -1,14 +1,20 @@
 // Package hub is the open sockets: who is connected, what they are told, and how those who were away catch up.
 //
-// The event log's publisher hands over committed events in order ([Hub.Run]). The hub frames each once and gives the
-// same bytes to every connection of its audience, without blocking: a connection that does not keep up is closed
-// with code 4001 and comes back with the last seq it saw. Nothing is lost, because what it misses is in the log.
+// There are two doors, the native socket and Socket.IO 4 for the clients that exist. Behind a connection of either
+// kind stand streams: one of a native socket, one for each namespace of a Socket.IO connection. People, audiences,
+// presence, limits and catching up know streams and connections alone; only [namespace], connect.go and socketio.go
+// know the second door, and dialect.go the names and answers that its clients expect.
+//
+// The event log's publisher hands over committed events in order ([Hub.Run]). The hub encodes each once for a dialect,
+// frames it once for a form, and gives the same bytes to every stream of its audience, without blocking: a connection
+// that does not keep up is closed with code 4001 and comes back with the last seq it saw. Nothing is lost, because what
+// it misses is in the log.
 //
 // The audience of a conversation is its members, kept in memory for those who are online. Membership changes are
 // events themselves, applied in log order, so that somebody who joins gets the event of it first and somebody who
 // leaves gets it last. Whoever connects is attached at one seq: up to it the log is read, after it events come live.
 //
-// The hub calls operations through the table; it knows nothing of what they do. The protocol is described in
+// The hub calls operations through the table; it knows nothing of what they do. The protocols are described in
 // docs/protocol.md.
 package hub
 
@@ -33,7 +39,10 @@ type Options struct {
 	Events       *event.Log
 	Cache        *storage.Cache // tickets
 	Authenticate api.Authenticator
-	Alive        func(ctx context.Context, by api.Caller) bool // whether the session still stands
+	Handshake    func(ctx context.Context, token string, by *api.Caller) error // Authenticate for the Socket.IO door
+	Alive        func(ctx context.Context, by api.Caller) bool                 // whether the session still stands
+	Strike       func(by api.Caller)                                           // counts a failed handshake against an address; may be nil
+	Barred       func(by api.Caller) time.Duration                             // how long an address with too many may not shake hands; may be nil
 	Describe     func(r *http.Request) api.Caller
 	Origin       func(r *http.Request) bool // whether a browser page of this origin may connect
 	Offline      func(userID string, at time.Time)
@@ -55,9 +64,9 @@ type Hub struct {
 	seq      int64 // the newest event handed to connections
 	people   map[string]*person
 	rooms    map[string]*room
-	sessions map[string][]*conn
-	slots    [heartbeatSlots]map[*conn]struct{} // heartbeats are spread over their interval
-	next     int
+	sessions map[string][]*stream
+	native   wheel // the sockets that are attached, by their heartbeat
+	engine   wheel
 	changes  []change           // the latest membership changes, oldest first
 	waiting  map[*conn]struct{} // sockets that are not attached yet
 	closing  bool
@@ -72,11 +81,12 @@ type Hub struct {
 
 // person is an account with sockets, or with none for the few seconds of grace.
 type person struct {
-	id    string
-	role  api.Role
-	conns []*conn
-	rooms map[string]*room
-	grace *time.Timer
+	id      string
+	role    api.Role
+	streams []*stream
+	sockets int // connections that the streams belong to
+	rooms   map[string]*room
+	grace   *time.Timer
 }
 
 // room is a conversation with at least one member online.
@@ -93,7 +103,6 @@ type change struct {
 }
 
 const (
-	heartbeatSlots  = 16
 	changesKept     = 2048
 	graceTime       = 5 * time.Second // a socket that comes back within it was never away
 	presenceRoomMax = 100             // in conversations with more people online, presence is asked for, not told
@@ -109,10 +118,9 @@ const (
 
 // New makes a hub. SetTable must be called before the first connection.
 func New(o Options) *Hub {
-	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*conn{}, waiting: map[*conn]struct{}{}, flushers: make(chan []*conn, 64)}
-	for i := range h.slots {
-		h.slots[i] = map[*conn]struct{}{}
-	}
+	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*stream{}, waiting: map[*conn]struct{}{}, flushers: make(chan []*conn, 64)}
+	h.native.init()
+	h.engine.init()
 	h.seq = o.Events.Committed()
 	return h
 }
@@ -147,6 +155,7 @@ func (h *Hub) Run(ctx context.Context) {
 		})
 	}
 	helpers.Go(func() { h.heartbeats(ctx) })
+	helpers.Go(func() { h.enginePings(ctx) })
 	h.opts.Events.Publish(ctx, h.committed, h.told)
 	close(h.flushers)
 	helpers.Wait()
@@ -183,55 +192,50 @@ func (h *Hub) deliver(e event.Live) {
 			}
 		}
 	}
-	var bytes []byte
-	give := func(c *conn) {
-		if bytes == nil {
-			var err error
-			if bytes, err = eventFrame(e.Seq, e.Kind, e.Value); err != nil {
-				h.opts.Log.Error("encode event", "kind", e.Kind, "error", err)
-				bytes = []byte{}
-			}
-		}
-		if len(bytes) > 0 && c.push(bytes, e.Seq) {
-			h.toFlush = append(h.toFlush, c)
-		}
-	}
+	t := telling{Live: e}
 	switch e.Scope {
 	case event.ScopeConversation:
 		if r := h.rooms[e.ScopeID]; r != nil {
 			for id, p := range r.people {
 				if !slices.Contains(e.Except, id) {
-					for _, c := range p.conns {
-						give(c)
-					}
+					h.give(&t, p.streams)
 				}
 			}
 		}
 	case event.ScopeUser:
 		if p := h.people[e.ScopeID]; p != nil {
-			for _, c := range p.conns {
-				give(c)
-			}
+			h.give(&t, p.streams)
 		}
 	case event.ScopeSession:
-		for _, c := range h.sessions[e.ScopeID] {
-			give(c)
-			if e.Kind == "auth:revoked" {
-				c.finish(closeRevoked, "session ended")
+		h.give(&t, h.sessions[e.ScopeID])
+		if e.Kind == "auth:revoked" {
+			for _, s := range h.sessions[e.ScopeID] {
+				s.conn.finish(closeRevoked, "session ended")
 			}
 		}
 	case event.ScopeAdmin:
 		for _, p := range h.people {
 			if p.role >= api.RoleModerator {
-				for _, c := range p.conns {
-					give(c)
-				}
+				h.give(&t, p.streams)
 			}
 		}
 	}
 	for _, id := range left {
 		if p := h.people[id]; p != nil {
 			h.exit(p, e.ScopeID)
+		}
+	}
+}
+
+// give queues an event for streams, each in its form.
+func (h *Hub) give(t *telling, streams []*stream) {
+	for _, s := range streams {
+		b, err := t.frame(s.form)
+		if err != nil {
+			h.opts.Log.Error("encode event", "kind", t.Kind, "error", err)
+		}
+		if len(b) > 0 && s.push(b, t.Seq) {
+			h.toFlush = append(h.toFlush, s.conn)
 		}
 	}
 }
@@ -287,46 +291,12 @@ func (h *Hub) remember(c change) {
 	h.changes = append(h.changes, c)
 }
 
-// heartbeats sends each connection a ping and the current seq once per interval.
-func (h *Hub) heartbeats(ctx context.Context) {
-	tick := time.NewTicker(h.opts.Heartbeat / heartbeatSlots)
-	defer tick.Stop()
-	ping := frame(opPing, nil)
-	for slot := 0; ; slot = (slot + 1) % heartbeatSlots {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		h.mu.Lock()
-		seq := h.seq
-		list := make([]*conn, 0, len(h.slots[slot]))
-		for c := range h.slots[slot] {
-			list = append(list, c)
-		}
-		h.mu.Unlock()
-		beat, err := eventFrame(0, "heartbeat", seqValue{seq})
-		if err != nil {
-			continue
-		}
-		for _, c := range list {
-			if c.beat(ping, beat) {
-				c.flush()
-			}
-		}
-	}
-}
-
 // Close tells every client to come back (1012) and waits for their connections to end, until ctx does.
 func (h *Hub) Close(ctx context.Context) {
 	h.mu.Lock()
 	h.closing = true
 	all := slices.Collect(maps.Keys(h.waiting))
-	for _, slot := range h.slots {
-		for c := range slot {
-			all = append(all, c)
-		}
-	}
+	all = append(append(all, h.native.all()...), h.engine.all()...)
 	for _, p := range h.people {
 		if p.grace != nil {
 			p.grace.Stop()

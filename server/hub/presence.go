@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
 )
 
 // ticketLife is how long a ticket may be redeemed, once.
@@ -98,11 +99,8 @@ func (h *Hub) Online(userID string) bool {
 
 // announce tells those who share a conversation with p. In a conversation with many people online presence is asked
 // for instead: a thousand people coming back at once would otherwise be a million frames. The caller holds mu.
-func (h *Hub) announce(p *person, kind string, value any) {
-	b, err := eventFrame(0, kind, value)
-	if err != nil {
-		return
-	}
+func (h *Hub) announce(p *person, kind string, value presenceValue) {
+	t := telling{Live: event.Live{Event: event.Event{Kind: kind}, Value: value}}
 	var list []*conn
 	seen := map[string]bool{p.id: true}
 	for _, r := range p.rooms {
@@ -114,9 +112,9 @@ func (h *Hub) announce(p *person, kind string, value any) {
 				continue
 			}
 			seen[id] = true
-			for _, c := range other.conns {
-				if c.push(b, 0) {
-					list = append(list, c)
+			for _, s := range other.streams {
+				if b, err := t.frame(s.form); err == nil && len(b) > 0 && s.push(b, 0) {
+					list = append(list, s.conn)
 				}
 			}
 		}
@@ -134,7 +132,7 @@ func (h *Hub) announce(p *person, kind string, value any) {
 func (h *Hub) left(p *person) {
 	now := time.Now()
 	h.mu.Lock()
-	if len(p.conns) > 0 || h.people[p.id] != p || h.closing {
+	if len(p.streams) > 0 || h.people[p.id] != p || h.closing {
 		h.mu.Unlock()
 		return
 	}

@@ -1,0 +1,75 @@
+package hub
+
+import "github.com/quckchat/quckchat/server/api"
+
+// spoken is an event that clients send: the verb behind it, and how its success is acknowledged.
+type spoken struct {
+	verb string
+	ack  func(value any) any
+}
+
+// spokenEvents are the events of contract 4.3, with its acknowledgements. Every other verb of the table may be sent
+// under its own name and is acknowledged with its value as data.
+var spokenEvents = map[string]spoken{
+	"message:send":            {"message:send", withMessage},
+	"message:edit":            {"message:edit", withMessage},
+	"message:delete":          {"message:delete", bare},
+	"message:reaction:add":    {"message:reaction:add", bare},
+	"message:reaction:remove": {"message:reaction:remove", bare},
+	"message:read":            {"message:read", bare},
+	"typing:start":            {"typing:start", bare},
+	"typing:stop":             {"typing:stop", bare},
+	"conversation:join":       {"conversation:join", bare},
+	"conversation:leave":      {"conversation:leave", bare},
+}
+
+// speak finds what an event asks for.
+func speak(name string) spoken {
+	if s, ok := spokenEvents[name]; ok {
+		return s
+	}
+	return spoken{name, withData}
+}
+
+func bare(any) any {
+	return struct {
+		Success bool `json:"success"`
+	}{true}
+}
+
+func withMessage(value any) any {
+	return struct {
+		Success bool `json:"success"`
+		Message any  `json:"message"`
+	}{true, value}
+}
+
+func withData(value any) any {
+	return struct {
+		Success bool `json:"success"`
+		Data    any  `json:"data"`
+	}{true, value}
+}
+
+// failedAck is the acknowledgement of what failed: the sentence is the error, as shipped clients read it.
+type failedAck struct {
+	Success bool             `json:"success"`
+	Error   string           `json:"error"`
+	Code    string           `json:"code"`
+	Errors  []api.FieldError `json:"errors,omitempty"`
+}
+
+// webEvents are the names of events that the web client calls otherwise (contract 4.6).
+var webEvents = map[string]string{
+	"message:edited":       "message:update",
+	"message:deleted":      "message:delete",
+	"message:read":         "read:receipt",
+	"conversation:updated": "conversation:update",
+}
+
+func webNames(kind string) (string, bool) {
+	if name, ok := webEvents[kind]; ok {
+		return name, true
+	}
+	return kind, true
+}
