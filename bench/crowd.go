@@ -38,6 +38,9 @@ type client struct {
 	member  int
 	account *account // nil at the floor hub, which knows nobody
 
+	socketIO bool   // it speaks Socket.IO, in the namespace /chat, and does not come back by itself
+	token    string // what it says in its connect packet
+
 	conn   atomic.Pointer[conn]
 	state  atomic.Int32
 	seq    atomic.Int64 // the last event seen
@@ -97,7 +100,9 @@ func (k *client) connect(resume bool) error {
 			return err
 		}
 	}
-	if resume {
+	if k.socketIO {
+		path, k.token, token = "/socket.io/?EIO=4&transport=websocket", token, ""
+	} else if resume {
 		path += "?since=" + strconv.FormatInt(k.seq.Load(), 10)
 	}
 	k.asked.Store(resume)
@@ -193,6 +198,10 @@ func (c *crowd) close() {
 func (k *client) frame(b []byte, at int64) {
 	c := k.crowd
 	c.frames.Add(1)
+	if k.socketIO {
+		k.packet(b, at)
+		return
+	}
 	switch {
 	case bytes.HasPrefix(b, prefixSeq):
 		seq, rest := number(b[len(prefixSeq):])
@@ -200,12 +209,7 @@ func (k *client) frame(b []byte, at int64) {
 		if !bytes.HasPrefix(rest, messageNew) {
 			return
 		}
-		c.frameSize.Store(int64(len(b)))
-		if book := c.book.Load(); book != nil {
-			if run, i, _, ok := findClientID(rest); ok && run == book.run {
-				book.delivered(k.member, i, at)
-			}
-		}
+		k.heard(rest, len(b), at)
 	case bytes.HasPrefix(b, prefixID):
 		id, rest := number(b[len(prefixID):])
 		book := c.book.Load()
@@ -219,6 +223,16 @@ func (k *client) frame(b []byte, at int64) {
 		}
 	case bytes.HasPrefix(b, prefixEvent):
 		k.control(b[len(prefixEvent):], at)
+	}
+}
+
+// heard notes the delivery of the message in a frame of some size.
+func (k *client) heard(rest []byte, size int, at int64) {
+	k.crowd.frameSize.Store(int64(size))
+	if book := k.crowd.book.Load(); book != nil {
+		if run, i, _, ok := findClientID(rest); ok && run == book.run {
+			book.delivered(k.member, i, at)
+		}
 	}
 }
 
@@ -258,7 +272,7 @@ func (k *client) down(_ *conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastErr = err
-	if !c.resumes || c.closing || c.ctx.Err() != nil {
+	if !c.resumes || k.socketIO || c.closing || c.ctx.Err() != nil {
 		return
 	}
 	c.coming.Go(func() {

@@ -160,7 +160,7 @@ func send(ctx context.Context, t *target, o offer, book *ledger) (time.Duration,
 		}
 		r := o.rooms[k%len(o.rooms)]
 		sender := t.crowd.clients[r.senders[k/len(o.rooms)%len(r.senders)]]
-		frame = sendFrame(frame[:0], book, r.id, k, o.content(k))
+		frame = sendFrame(frame[:0], sender.socketIO, book, r.id, k, o.content(k))
 		book.sending(k, due)
 		sender.send(frame)
 		late.add(time.Duration(now() - due))
@@ -172,12 +172,16 @@ func send(ctx context.Context, t *target, o offer, book *ledger) (time.Duration,
 }
 
 // sendFrame is the websocket frame of message k.
-func sendFrame(b []byte, book *ledger, conversation string, k int, content string) []byte {
+func sendFrame(b []byte, socketIO bool, book *ledger, conversation string, k int, content string) []byte {
 	var payload [1024]byte
-	p := strconv.AppendInt(append(payload[:0], `{"id":`...), book.base+int64(k), 10)
-	p = append(append(p, `,"op":"message:send","data":{"conversationId":"`...), conversation...)
+	before, middle, after := `{"id":`, `,"op":"message:send","data":`, `}`
+	if socketIO {
+		before, middle, after = chatEvent, `["message:send",`, `]`
+	}
+	p := strconv.AppendInt(append(payload[:0], before...), book.base+int64(k), 10)
+	p = append(append(append(p, middle...), `{"conversationId":"`...), conversation...)
 	p = append(append(p, `","type":"text","content":"`...), content...)
-	p = append(clientID(append(p, `","clientId":"`...), book.run, k), `"}}`...)
+	p = append(append(clientID(append(p, `","clientId":"`...), book.run, k), `"}`...), after...)
 	return appendFrame(b, opText, p)
 }
 
