@@ -16,10 +16,10 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .
 code{font:13px ui-monospace,monospace}th{position:sticky;top:0;background:Canvas}
 </style></head><body>
 <h1>QuckChat API</h1>
-<p>Version {{.Version}}. REST paths are below <code>{{.Prefix}}</code>; the same operations answer on the socket at <code>{{.Prefix}}/ws</code>
+<p>Version {{.Version}}. REST paths are below <code>{{.Prefix}}</code>, unless it says root; the same operations answer on the socket at <code>{{.Prefix}}/ws</code>
 under their verb. The machine-readable form is <a href="{{.Prefix}}/openapi.json">openapi.json</a>.</p>
 <table><thead><tr><th>REST</th><th>Socket</th><th>Who</th><th>Limit</th><th>What</th></tr></thead><tbody>
-{{range .Rows}}<tr><td><code>{{.Method}} {{.Path}}</code></td><td><code>{{.Verb}}</code></td><td>{{.Role}}</td><td>{{.Tier.Name}}</td><td>{{.Summary}}</td></tr>
+{{range .Rows}}<tr><td><code>{{.Method}} {{.Path}}</code>{{if .Root}} (root){{end}}</td><td><code>{{.Verb}}</code></td><td>{{.Role}}</td><td>{{.Tier.Name}}</td><td>{{.Summary}}</td></tr>
 {{end}}</tbody></table></body></html>`))
 
 func (s *Server) docs(w http.ResponseWriter, _ *http.Request) {

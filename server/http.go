@@ -80,7 +80,7 @@ func (s *Server) headers(h http.Header, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if strings.HasPrefix(r.URL.Path, prefix) {
+	if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/conversations") {
 		h.Set("Cache-Control", "no-store")
 	}
 	if r.TLS != nil {

@@ -162,7 +162,7 @@ func (s *Server) rows() []api.Row {
 	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.hub.Routes(), s.healthRoutes()} {
 		rows = append(rows, part...)
 	}
-	return rows
+	return append(rows, aliases(rows)...)
 }
 
 // routes mounts the table and the pages.

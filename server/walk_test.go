@@ -62,6 +62,19 @@ func (w *world) payload() map[string]any {
 	}
 }
 
+// call calls a row where it is mounted.
+func call(u *servertest.User, row api.Row, path string, body any) servertest.Reply {
+	if row.Root {
+		return u.DoRoot(row.Method, path, body)
+	}
+	return u.Do(row.Method, path, body)
+}
+
+// signsOut reports whether the row would end the caller's own session, or all the others.
+func signsOut(row api.Row) bool {
+	return strings.Contains(row.Path, "/logout") || strings.HasSuffix(row.Path, "/sessions") && row.Method == http.MethodDelete
+}
+
 // TestNobodySeesWhatIsNotTheirs calls every row as everybody who has no business there, with real ids.
 func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 	w := newWorld(t)
@@ -69,7 +82,7 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 	callers := map[string]*servertest.User{"nobody": w.nobody, "stranger": w.eve, "removed": w.carl, "banned": w.dora}
 	for name, u := range callers {
 		for _, row := range w.Inner.Table().Rows() {
-			if row.Path == "" || strings.HasPrefix(row.Path, "/auth/logout") || row.Path == "/auth/sessions" && row.Method == "DELETE" {
+			if row.Path == "" || signsOut(row) {
 				continue // these would sign the caller out, which is their right
 			}
 			var body any
@@ -80,7 +93,7 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 			if row.Method == http.MethodGet {
 				path += "?q=" + secretText
 			}
-			r := u.Do(row.Method, path, body)
+			r := call(u, row, path, body)
 			what := fmt.Sprintf("%s as %s: %d %s", row.Name(), name, r.Status, r.Body)
 			w.harmless(t, what, r)
 			public := row.Role == api.RolePublic
@@ -108,7 +121,7 @@ func TestEveryRowRefusesNonsensePolitely(t *testing.T) {
 		`{"content":"` + strings.Repeat("x", 200<<10) + `"}`, `{"content":"\ud800","conversationId":"\ud800"}`, strings.Repeat("[", 90<<10),
 	}
 	for _, row := range w.Inner.Table().Rows() {
-		if row.Path == "" || strings.HasPrefix(row.Path, "/auth/logout") || row.Path == "/auth/sessions" && row.Method == "DELETE" {
+		if row.Path == "" || signsOut(row) {
 			continue
 		}
 		for _, id := range wrongIDs {
@@ -119,16 +132,16 @@ func TestEveryRowRefusesNonsensePolitely(t *testing.T) {
 			if row.Method != http.MethodGet {
 				body = w.payload()
 			}
-			w.harmless(t, row.Name()+" with id "+id[:min(len(id), 20)], w.eve.Do(row.Method, w.fill(row.Path, id), body))
+			w.harmless(t, row.Name()+" with id "+id[:min(len(id), 20)], call(w.eve, row, w.fill(row.Path, id), body))
 		}
 		for _, query := range []string{"?limit=-1", "?limit=999999999999999999999", "?limit=x&before=%00&page=-5", "?q=%22%29%28*%3A&limit=1", "?q=" + huge, "?before=" + huge, "?skip=1e9"} {
-			w.harmless(t, row.Name()+query[:min(len(query), 30)], w.eve.Do(row.Method, w.fill(row.Path, "")+query, nil))
+			w.harmless(t, row.Name()+query[:min(len(query), 30)], call(w.eve, row, w.fill(row.Path, "")+query, nil))
 		}
 		if row.Method == http.MethodGet {
 			continue
 		}
 		for i, body := range bodies {
-			w.harmless(t, fmt.Sprintf("%s with body %d", row.Name(), i), w.eve.Do(row.Method, w.fill(row.Path, ""), body))
+			w.harmless(t, fmt.Sprintf("%s with body %d", row.Name(), i), call(w.eve, row, w.fill(row.Path, ""), body))
 		}
 	}
 	w.unharmed(t)

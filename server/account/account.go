@@ -64,7 +64,6 @@ func (s *Service) Routes() []api.Row {
 		api.Op("POST /auth/register", "", api.RolePublic, api.TierRegister, s.Register, api.Doc("Create an account and sign in.")),
 		api.Op("POST /auth/login", "", api.RolePublic, api.TierLogin, s.Login, api.OK, api.Doc("Sign in with a password.")),
 		api.Op("POST /auth/refresh", "", api.RolePublic, tierRefresh, s.Refresh, api.OK, api.Doc("Exchange a refresh token for new tokens.")),
-		api.Op("POST /auth/token/refresh", "", api.RolePublic, tierRefresh, s.Refresh, api.OK, api.Doc("The same as POST /auth/refresh.")),
 		api.Op("POST /auth/logout", "", api.RoleUser, api.TierWrite, s.Logout, api.OK, api.Doc("End this session.")),
 		api.Op("POST /auth/logout-all", "", api.RoleUser, api.TierWrite, s.LogoutAll, api.OK, api.Doc("End all my sessions.")),
 		api.Op("GET /auth/sessions", "", api.RoleUser, api.TierRead, s.Sessions, api.Doc("Where I am signed in.")),
@@ -73,9 +72,7 @@ func (s *Service) Routes() []api.Row {
 		api.Op("POST /auth/password/change", "", api.RoleUser, api.TierLogin, s.ChangePassword, api.OK, api.Doc("Change my password and end my other sessions.")),
 
 		api.Op("GET /users/me", "", api.RoleUser, api.TierRead, s.Me, api.Doc("My own account.")),
-		api.Op("GET /auth/me", "", api.RoleUser, api.TierRead, s.Me, api.Doc("The same as GET /users/me.")),
 		api.Op("PUT /users/me", "", api.RoleUser, api.TierWrite, s.UpdateMe, api.Doc("Change my profile.")),
-		api.Op("PATCH /users/me", "", api.RoleUser, api.TierWrite, s.UpdateMe, api.Doc("Change my profile.")),
 		api.Op("GET /users/search", "", api.RoleUser, api.TierSearch, s.Search, api.Doc("Find people by name, or by exact phone number or e-mail address.")),
 		api.Op("GET /users/{userId}", "", api.RoleUser, api.TierRead, s.User, api.Doc("Somebody's public profile.")),
 

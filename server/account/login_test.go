@@ -59,7 +59,7 @@ func TestRefreshTokensRotateAndALostReplyIsAnsweredAgain(t *testing.T) {
 		t.Fatalf("refresh: %s", r.raw)
 	}
 	w.sleep(59 * time.Second)
-	again := w.ok(200, person{}, "POST", "/auth/token/refresh", "refreshToken", first.refresh).person()
+	again := w.ok(200, person{}, "POST", "/auth/refresh", "refreshToken", first.refresh).person()
 	if again.refresh != second.refresh {
 		t.Error("a lost reply is not answered with the same successor")
 	}

@@ -18,7 +18,7 @@ import (
 func TestMeChangesOnlyWhatAPersonMayChange(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.join("olga"), w.join("pavel")
-	before := w.ok(200, p, "GET", "/auth/me")
+	before := w.ok(200, p, "GET", "/users/me")
 	w.told()
 	r := w.ok(200, p, "PUT", "/users/me", "displayName", "Olga O.", "bio", "Hello", "email", "Olga@example.org", "avatar", "https://old.example/uploads/images/a.jpg",
 		"role", "super_admin", "permissions", []string{"manage_users"}, "isBanned", true, "isVerified", true, "password", "hacked!", "phoneNumber", "+34600",
@@ -46,13 +46,13 @@ func TestMeChangesOnlyWhatAPersonMayChange(t *testing.T) {
 	}
 
 	// Null clears what may be empty; what is not sent stays.
-	r = w.ok(200, p, "PATCH", "/users/me", "bio", nil, "displayName", nil, "username", "Olga2")
+	r = w.ok(200, p, "PUT", "/users/me", "bio", nil, "displayName", nil, "username", "Olga2")
 	if r.body["bio"] != nil || r.text("displayName") != "Olga O." || r.text("username") != "Olga2" || r.text("email") != "olga@example.org" {
 		t.Errorf("after null: %s", r.raw)
 	}
-	w.fails("USERNAME_TAKEN", p, "PATCH", "/users/me", "username", "PAVEL")
-	w.fails("EMAIL_TAKEN", other, "PATCH", "/users/me", "email", "OLGA@example.org")
-	w.ok(200, p, "PATCH", "/users/me", "username", "olga2") // one's own name in other letters
+	w.fails("USERNAME_TAKEN", p, "PUT", "/users/me", "username", "PAVEL")
+	w.fails("EMAIL_TAKEN", other, "PUT", "/users/me", "email", "OLGA@example.org")
+	w.ok(200, p, "PUT", "/users/me", "username", "olga2") // one's own name in other letters
 	for _, wrong := range [][]any{
 		{"bio", strings.Repeat("x", 501)}, {"username", "a"}, {"displayName", "x"}, {"email", "x"}, {"bio", 7}, {"publicKey", strings.Repeat("x", 5000)},
 		{"avatar", "https://tracker.example/pixel.gif"}, {"avatar", "/uploads/../secrets.json"}, {"avatar", "javascript:alert(1)"},
@@ -68,7 +68,7 @@ func TestSearchFindsByNameAndOnlyExactlyByNumberAndAddress(t *testing.T) {
 	w := newWorld(t)
 	me, found := w.join("quentin"), w.join("under_score")
 	w.join("underXscore")
-	w.ok(200, found, "PATCH", "/users/me", "displayName", "Ángel 100%", "email", "angel@example.org")
+	w.ok(200, found, "PUT", "/users/me", "displayName", "Ángel 100%", "email", "angel@example.org")
 	banned, blocker, blocked := w.join("rosa_banned"), w.join("rosa_blocker"), w.join("rosa_blocked")
 	rosa := w.join("rosa")
 	root := api.Caller{Local: "root", Role: api.RoleSuperAdmin}

@@ -93,7 +93,10 @@ func Op[I, O any](route, verb string, role Role, tier Tier, fn func(ctx context.
 		op.Responses = t.viewed(row, reflect.TypeFor[O]())
 		register(t, row, op, func(ctx context.Context, by Caller, in *I) (any, error) {
 			out, err := fn(ctx, by, in)
-			return View(out, row.Dialect), err
+			if err != nil {
+				return nil, err
+			}
+			return View(out, row.Dialect), nil
 		})
 	}
 	row.bind = func(t *Table, row *Row) call {

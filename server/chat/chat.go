@@ -13,6 +13,7 @@ package chat
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/config"
@@ -72,31 +73,26 @@ func (s *Service) Routes() []api.Row {
 		api.Op("POST /conversations/single", "conversation:single", api.RoleUser, api.TierWrite, s.Single,
 			api.Alias("participantId", "recipientId"), api.Doc("Open the conversation with one person, creating it the first time.")),
 		api.Op("POST /conversations/group", "conversation:group", api.RoleUser, api.TierWrite, s.Group, append(people, api.Doc("Create a group; the creator is its admin."))...),
-		api.Op("GET /conversations", "conversation:list", api.RoleUser, api.TierRead, s.List, api.Doc("My conversations, the liveliest first.")),
-		api.Op("GET /conversations/{conversationId}", "conversation:get", api.RoleUser, api.TierRead, s.Conversation, api.Doc("One conversation.")),
+		api.Op("", "conversation:list", api.RoleUser, api.TierRead, s.List, api.Doc("My conversations, the liveliest first.")),
+		api.Op("", "conversation:get", api.RoleUser, api.TierRead, s.Conversation, api.Doc("One conversation.")),
 		api.Op("PUT /conversations/{conversationId}", "conversation:update", api.RoleUser, api.TierWrite, s.Update, api.Doc("Change name, description or picture.")),
-		api.Op("PATCH /conversations/{conversationId}", "", api.RoleUser, api.TierWrite, s.Update, api.Doc("The same as PUT.")),
 		api.Op("DELETE /conversations/{conversationId}", "conversation:delete", api.RoleUser, api.TierWrite, s.DeleteConversation, api.Doc("Delete a group one administers; hide and clear a single conversation for oneself.")),
 		api.Op("GET /conversations/{conversationId}/participants", "conversation:participants", api.RoleUser, api.TierRead, s.Participants, api.Doc("Who is in the conversation.")),
 		api.Op("PUT /conversations/{conversationId}/participants", "conversation:participants:add", api.RoleUser, api.TierWrite, s.Add, append(people, api.Doc("Add people to a group."))...),
-		api.Op("POST /conversations/{conversationId}/participants", "", api.RoleUser, api.TierWrite, s.Add, append(people, api.Doc("The same as PUT."))...),
 		api.Op("DELETE /conversations/{conversationId}/participants/{participantId}", "conversation:participants:remove", api.RoleUser, api.TierWrite, s.Remove, api.Doc("Remove somebody from a group, or oneself.")),
 		api.Op("PUT /conversations/{conversationId}/admins/{participantId}", "conversation:promote", api.RoleUser, api.TierWrite, s.Promote, api.Doc("Make a member an admin of the group.")),
 		api.Op("DELETE /conversations/{conversationId}/admins/{participantId}", "conversation:demote", api.RoleUser, api.TierWrite, s.Demote, api.Doc("Make an admin an ordinary member.")),
 		api.Op("POST /conversations/{conversationId}/leave", "conversation:leave-group", api.RoleUser, api.TierWrite, s.Leave, api.OK, api.Doc("Leave a group.")),
 		api.Op("PUT /conversations/{conversationId}/read", "conversation:read", api.RoleUser, api.TierWrite, s.Read, api.Doc("Mark as read up to a message, or to the end.")),
-		api.Op("POST /conversations/{conversationId}/read", "", api.RoleUser, api.TierWrite, s.Read, api.OK, api.Doc("The same as PUT.")),
 		api.Op("PUT /conversations/read-all", "conversation:read-all", api.RoleUser, api.TierWrite, s.ReadAll, api.Doc("Mark everything as read.")),
 		api.Op("GET /conversations/unread/count", "conversation:unread", api.RoleUser, api.TierRead, s.Unread, api.Doc("How many messages are unread in the conversations of the list.")),
 		api.Op("PUT /conversations/{conversationId}/mute", "conversation:mute", api.RoleUser, api.TierWrite, s.Mute,
 			api.Alias("muted", "isMuted"), api.Doc("Mute a conversation for oneself, for a time or without end; isMuted false unmutes.")),
-		api.Op("POST /conversations/{conversationId}/mute", "", api.RoleUser, api.TierWrite, s.Mute, api.Alias("muted", "isMuted"), api.Doc("The same as PUT.")),
 		api.Op("POST /conversations/{conversationId}/unmute", "conversation:unmute", api.RoleUser, api.TierWrite, s.Unmute, api.Doc("Unmute a conversation.")),
 		api.Op("POST /conversations/{conversationId}/pin", "conversation:pin", api.RoleUser, api.TierWrite, s.Pin, api.Doc("Pin a conversation in one's own list.")),
 		api.Op("POST /conversations/{conversationId}/unpin", "conversation:unpin", api.RoleUser, api.TierWrite, s.Unpin, api.Doc("Unpin a conversation.")),
 		api.Op("POST /conversations/{conversationId}/archive", "conversation:archive", api.RoleUser, api.TierWrite, s.Archive, api.Doc("Archive a conversation for oneself; it stays archived when something is said in it.")),
 		api.Op("POST /conversations/{conversationId}/unarchive", "conversation:unarchive", api.RoleUser, api.TierWrite, s.Unarchive, api.Doc("Bring a conversation back from the archive.")),
-		api.Op("DELETE /conversations/{conversationId}/archive", "", api.RoleUser, api.TierWrite, s.Unarchive, api.Doc("The same as POST unarchive.")),
 		api.Op("DELETE /conversations/{conversationId}/messages", "conversation:clear", api.RoleUser, api.TierWrite, s.Clear, api.Doc("Clear a conversation for oneself; the others keep what was said.")),
 
 		api.Op("POST /messages", "message:send", api.RoleUser, api.TierMessage, s.Send, api.Doc("Send a message; idempotent by clientId.")),
@@ -107,7 +103,5 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
-	rows = append(rows, s.reactionRoutes()...)
-	rows = append(rows, s.viewing()...)
-	return append(rows, s.typing.routes(s)...)
+	return slices.Concat(rows, s.reactionRoutes(), s.viewing(), s.webRoutes(), s.typing.routes(s))
 }

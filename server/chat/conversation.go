@@ -111,10 +111,15 @@ type GroupInput struct {
 // USER_NOT_FOUND, BLOCKED, GROUP_FULL.
 func (s *Service) Group(ctx context.Context, by api.Caller, in *GroupInput) (*Conversation, error) {
 	b := &in.Body
-	if err := checkNames(&b.Name, b.Description, b.Avatar); err != nil {
+	return s.group(ctx, by, newConversation{name: &b.Name, description: b.Description, avatar: b.Avatar, people: b.ParticipantIDs})
+}
+
+// group creates a group of the caller and the people of n.
+func (s *Service) group(ctx context.Context, by api.Caller, n newConversation) (*Conversation, error) {
+	if err := checkNames(n.name, n.description, n.avatar); err != nil {
 		return nil, err
 	}
-	people := distinct(append([]string{by.UserID}, b.ParticipantIDs...))
+	people := distinct(append([]string{by.UserID}, n.people...))
 	if most := s.config.Get().GroupMembersMax; len(people) > most {
 		return nil, api.E("GROUP_FULL", "max", most)
 	}
@@ -123,7 +128,9 @@ func (s *Service) Group(ctx context.Context, by api.Caller, in *GroupInput) (*Co
 		if err := reachable(tx, by, people[1:]); err != nil {
 			return err
 		}
-		id, err := s.create(tx, by, newConversation{kind: "group", name: &b.Name, description: b.Description, avatar: b.Avatar, people: people})
+		n := n
+		n.kind, n.people = "group", people
+		id, err := s.create(tx, by, n)
 		if err != nil {
 			return err
 		}
@@ -203,7 +210,18 @@ func (s *Service) Conversation(ctx context.Context, by api.Caller, in *Conversat
 type ListInput struct {
 	Archived bool `query:"archived" doc:"what is archived, instead of what is not"`
 	Page     int  `query:"page" minimum:"0" maximum:"100000"`
-	Limit    int  `query:"limit" minimum:"0" maximum:"100"`
+	Limit    int  `query:"limit" minimum:"0" doc:"at most 100 are given"`
+}
+
+// span is the page as SQL has it: a limit of -1 is none.
+func (in *ListInput) span() (limit, offset int) {
+	if in.Page == 0 && in.Limit == 0 {
+		return -1, 0
+	}
+	if limit = min(in.Limit, pageMax); limit == 0 {
+		limit = 50
+	}
+	return limit, limit * max(0, in.Page-1)
 }
 
 // List returns the caller's conversations, the liveliest first; those hidden are left out, and those archived have a
@@ -212,14 +230,7 @@ type ListInput struct {
 func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Conversation, error) {
 	list := []*Conversation{}
 	err := s.db.Read(ctx, func(v storage.View) error {
-		limit, offset := -1, 0
-		if in.Page > 0 || in.Limit > 0 {
-			limit = in.Limit
-			if limit == 0 {
-				limit = 50
-			}
-			offset = limit * max(0, in.Page-1)
-		}
+		limit, offset := in.span()
 		rows, err := v.Query(`SELECT c.id FROM member m JOIN conversation c ON c.id = m.conversation_id
 			WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = ? AND m.hidden_n < c.last_n AND c.deleted_at IS NULL
 			ORDER BY m.is_pinned * ? DESC, c.last_message_at DESC, c.id DESC LIMIT ? OFFSET ?`, by.UserID, in.Archived, limit >= 0, limit, offset)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
@@ -55,52 +56,82 @@ func visible(q storage.Querier, by api.Caller, messageID string) (*Message, stan
 	return m, at, complete(q, []*Message{m}, above(at.floor))
 }
 
+// pageMax is the most messages in a page.
+const pageMax = 100
+
 // HistoryInput asks for a page of a conversation, newest first.
 type HistoryInput struct {
 	ConversationID string `path:"conversationId"`
-	Limit          int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Limit          int    `query:"limit" minimum:"1" default:"50" doc:"at most 100 are given"`
 	Before         string `query:"before" doc:"id of a message: the page ends before it"`
 }
 
 // History is a page of messages, newest first, deleted ones left out. Codes: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND
 // for a Before that is not of this conversation.
-func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) ([]*Message, error) {
-	list := []*Message{}
-	err := s.db.Read(ctx, func(v storage.View) error {
+func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) (list []*Message, err error) {
+	err = s.db.Read(ctx, func(v storage.View) error {
 		at, err := memberOf(v, by, in.ConversationID)
 		if err != nil {
 			return err
 		}
-		before := at.lastN + 1
+		part := stretch{before: at.lastN + 1, limit: min(in.Limit, pageMax)}
 		if in.Before != "" {
-			err := v.QueryRow("SELECT n FROM message WHERE id = ? AND conversation_id = ?", in.Before, in.ConversationID).Scan(&before)
-			if errors.Is(err, sql.ErrNoRows) {
-				return api.E("MESSAGE_NOT_FOUND")
-			}
-			if err != nil {
-				return fmt.Errorf("find page: %w", err)
+			if part.before, err = place(v, in.ConversationID, in.Before); err != nil {
+				return err
 			}
 		}
-		rows, err := v.Query("SELECT "+messageColumns+` FROM message x
-			WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL ORDER BY x.n DESC LIMIT ?`,
-			in.ConversationID, before, at.floor, in.Limit)
-		if err != nil {
-			return fmt.Errorf("read history: %w", err)
-		}
-		page, err := scanMessages(rows)
-		if err != nil {
-			return fmt.Errorf("read history: %w", err)
-		}
-		if len(page) == 0 {
-			return nil
-		}
-		list = page
-		if err := complete(v, page, above(at.floor)); err != nil {
-			return err
-		}
-		return receipts(v, in.ConversationID, page)
+		list, err = history(v, in.ConversationID, at, part)
+		return err
 	})
 	return list, err
+}
+
+// stretch is a part of a history: limit messages between two numbers, the bounds left out, from its new end, or from
+// its old end when upwards.
+type stretch struct {
+	after, before int64
+	limit, skip   int
+	upwards       bool
+}
+
+// history reads a part of a conversation as a member sees it, newest first, whole.
+func history(q storage.Querier, conversationID string, at standing, part stretch) ([]*Message, error) {
+	order := "DESC"
+	if part.upwards {
+		order = "ASC"
+	}
+	rows, err := q.Query("SELECT "+messageColumns+` FROM message x
+		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
+		conversationID, part.before, max(part.after, at.floor), part.limit, part.skip)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	list, err := scanMessages(rows)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	if len(list) == 0 {
+		return []*Message{}, nil
+	}
+	if part.upwards {
+		slices.Reverse(list)
+	}
+	if err := complete(q, list, above(at.floor)); err != nil {
+		return nil, err
+	}
+	return list, receipts(q, conversationID, list)
+}
+
+// place returns the number of a message in a conversation, or MESSAGE_NOT_FOUND.
+func place(q storage.Querier, conversationID, id string) (n int64, err error) {
+	err = q.QueryRow("SELECT n FROM message WHERE id = ? AND conversation_id = ?", id, conversationID).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, api.E("MESSAGE_NOT_FOUND")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find place in history: %w", err)
+	}
+	return n, nil
 }
 
 // MessageInput names a message.

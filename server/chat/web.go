@@ -82,7 +82,9 @@ var webTypes = map[string]string{
 }
 
 // View is the message as the web client and the Flutter client read it.
-func (m *Message) View(d api.Dialect) any {
+func (m *Message) View(d api.Dialect) any { return m.web(d) }
+
+func (m *Message) web(d api.Dialect) *WebMessage {
 	w := &WebMessage{
 		MongoID: m.ID, ID: m.ID, ConversationID: m.ConversationID, N: m.N, SenderID: m.Sender.ID, Sender: webUser(m.Sender), Type: m.Type,
 		ClientID: m.ClientID, Attachments: webAttachments(m.Attachments), Reactions: webReactions(m.Reactions), ReadBy: []string{m.Sender.ID},
@@ -102,7 +104,7 @@ func (m *Message) View(d api.Dialect) any {
 		}
 		return w
 	case m.ReplyTo != nil:
-		w.ReplyTo = m.ReplyTo.View(d)
+		w.ReplyTo = m.ReplyTo.web(d)
 	}
 	if known, ok := webTypes[w.Type]; ok {
 		w.Type = known
@@ -196,7 +198,10 @@ type WebParticipant struct {
 }
 
 // View is the conversation as the web client and the Flutter client read it.
-func (c *Conversation) View(d api.Dialect) any {
+func (c *Conversation) View(d api.Dialect) any { return c.own(d) }
+
+// own is the conversation with what is the viewer's own.
+func (c *Conversation) own(d api.Dialect) *WebConversation {
 	w := c.web(d)
 	muted, pinned := false, false
 	for _, p := range c.Participants { // only the viewer's own entry can have one set
@@ -222,7 +227,7 @@ func (c *Conversation) web(d api.Dialect) *WebConversation {
 		})
 	}
 	if c.LastMessage != nil {
-		w.LastMessage, _ = c.LastMessage.View(d).(*WebMessage)
+		w.LastMessage = c.LastMessage.web(d)
 	}
 	return w
 }
@@ -234,7 +239,7 @@ type ConversationChange struct{ *Conversation }
 func (c ConversationChange) View(d api.Dialect) any { return c.web(d) }
 
 // View is the edited message; the web client knows it by its id.
-func (e Edited) View(d api.Dialect) any { return e.Message.View(d) }
+func (e Edited) View(d api.Dialect) any { return e.Message.web(d) }
 
 // View is what the web client reads of a deletion.
 func (d Deletion) View(api.Dialect) any {

@@ -147,6 +147,12 @@ type Reply struct {
 // Do calls the REST API; body nil sends none, a string or bytes are sent as they are.
 func (u *User) Do(method, path string, body any) Reply {
 	u.Server.t.Helper()
+	return u.DoRoot(method, "/api/v1"+path, body)
+}
+
+// DoRoot is Do with a path from the root of the server.
+func (u *User) DoRoot(method, path string, body any) Reply {
+	u.Server.t.Helper()
 	var reader io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -161,7 +167,7 @@ func (u *User) Do(method, path string, body any) Reply {
 		}
 		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequest(method, u.Server.URL+"/api/v1"+path, reader)
+	r, err := http.NewRequest(method, u.Server.URL+path, reader)
 	if err != nil {
 		u.Server.t.Fatal(err)
 	}
