@@ -34,6 +34,7 @@ func newWorld(t *testing.T) *world {
 	w.ada.Do("DELETE", "/conversations/"+w.group+"/participants/"+w.carl.ID, nil).OK(nil)
 	w.message = w.ada.Send(w.group, secretText)
 	w.ada.Send(w.single, secretText)
+	w.ada.Do("POST", "/conversations/"+w.group+"/pin/"+w.message, nil).OK(nil)
 	w.ada.Socket() // something for fan-out to reach
 	return w
 }
@@ -226,10 +227,15 @@ func (w *world) unharmed(t *testing.T) {
 	var c struct {
 		Name         string
 		Participants []struct{}
+		IsArchived   bool
+		Pinned       []struct{ Content string } `json:"pinnedMessages"`
 	}
 	w.ada.Do("GET", "/conversations/"+w.group, nil).OK(&c)
 	if c.Name != "secret circle" || len(c.Participants) != 3 {
 		t.Errorf("the group has changed: %+v", c)
+	}
+	if len(c.Pinned) != 1 || c.Pinned[0].Content != secretText || c.IsArchived {
+		t.Errorf("the pins have changed, or the switches: %+v", c)
 	}
 	var page []struct{ Content string }
 	w.ada.Do("GET", "/messages/conversation/"+w.group, nil).OK(&page)

@@ -217,7 +217,7 @@ CREATE TABLE conversation (
     created_at            INTEGER NOT NULL,
     updated_at            INTEGER NOT NULL,
     deleted_at            INTEGER
-) STRICT, WITHOUT ROWID;
+, pins_changed_at INTEGER) STRICT, WITHOUT ROWID;
 
 CREATE TABLE member (
     conversation_id TEXT    NOT NULL REFERENCES conversation (id),
@@ -371,4 +371,6 @@ CREATE TABLE message_hidden (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX message_hidden_message ON message_hidden (conversation_id, n);
+
+CREATE INDEX pinned_message_message ON pinned_message (message_id);
 

@@ -101,6 +101,7 @@ var catalogue = map[string]entry{
 	"ATTACHMENTS_UNSUPPORTED":  {http.StatusBadRequest, "This server cannot take attachments.", "Este servidor no admite archivos adjuntos."},
 	"REACTIONS_FULL":           {http.StatusBadRequest, "This message takes no more reactions than {max}.", "Este mensaje no admite más de {max} reacciones."},
 	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},
+	"PINS_FULL":                {http.StatusForbidden, "A conversation has at most {max} pinned messages.", "Una conversación tiene como máximo {max} mensajes fijados."},
 	"JOB_NOT_FOUND":            {http.StatusNotFound, "Job not found.", "Tarea no encontrada."},
 	"TICKET_INVALID":           {http.StatusUnauthorized, "This ticket is not valid or has been used.", "Este tique no es válido o ya se ha usado."},
 	"OTHER_SESSION":            {http.StatusForbidden, "This connection belongs to another session. Open a new one.", "Esta conexión pertenece a otra sesión. Abra una nueva."},

@@ -58,6 +58,8 @@ const (
 	MessageEdited       = "message:edited"
 	MessageDeleted      = "message:deleted"
 	MessageRead         = "message:read"
+	MessagePinned       = "message:pinned"
+	MessageUnpinned     = "message:unpinned"
 	ConversationNew     = "conversation:new"
 	ConversationUpdated = "conversation:updated"
 	ConversationDeleted = "conversation:deleted"
@@ -94,6 +96,9 @@ func (s *Service) Routes() []api.Row {
 		api.Op("POST /conversations/{conversationId}/archive", "conversation:archive", api.RoleUser, api.TierWrite, s.Archive, api.Doc("Archive a conversation for oneself; it stays archived when something is said in it.")),
 		api.Op("POST /conversations/{conversationId}/unarchive", "conversation:unarchive", api.RoleUser, api.TierWrite, s.Unarchive, api.Doc("Bring a conversation back from the archive.")),
 		api.Op("DELETE /conversations/{conversationId}/messages", "conversation:clear", api.RoleUser, api.TierWrite, s.Clear, api.Doc("Clear a conversation for oneself; the others keep what was said.")),
+		api.Op("POST /conversations/{conversationId}/pin/{messageId}", "message:pin", api.RoleUser, api.TierWrite, s.PinMessage, api.Doc("Pin a message for all members: in a group its admins may, else both.")),
+		api.Op("DELETE /conversations/{conversationId}/pin/{messageId}", "message:unpin", api.RoleUser, api.TierWrite, s.UnpinMessage, api.Doc("Unpin a message.")),
+		api.Op("GET /conversations/{conversationId}/pinned", "conversation:pinned", api.RoleUser, api.TierRead, s.Pinned, api.Doc("The pinned messages one can see, the latest pin first.")),
 
 		api.Op("POST /messages", "message:send", api.RoleUser, api.TierMessage, s.Send, api.Doc("Send a message; idempotent by clientId.")),
 		api.Op("GET /messages/conversation/{conversationId}", "message:history", api.RoleUser, api.TierRead, s.History, api.Doc("A page of history, newest first.")),

@@ -32,7 +32,8 @@ type Conversation struct {
 	UnreadCount       int64         `json:"unreadCount"`
 	IsArchived        bool          `json:"isArchived"`
 	IsLocked          bool          `json:"isLocked"`
-	PinnedMessages    []any         `json:"pinnedMessages"`
+	PinnedMessages    []any         `json:"pinnedMessages"` // messages; in events ids, of those that all members can see
+	PinsUpdatedAt     string        `json:"pinnedMessagesUpdatedAt,omitempty"`
 	DisappearingTimer int64         `json:"disappearingMessagesTimer"`
 	CreatedAt         string        `json:"createdAt"`
 	UpdatedAt         string        `json:"updatedAt"`

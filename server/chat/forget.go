@@ -12,14 +12,16 @@ func forget(tx *storage.Tx, ids []string) error {
 		return err
 	}
 	return eachChunk(tx, ids,
-		"DELETE FROM pinned_message WHERE message_id IN (%s)",
 		"DELETE FROM message_hidden WHERE (conversation_id, n) IN (SELECT conversation_id, n FROM message WHERE id IN (%s))",
 		"DELETE FROM message WHERE id IN (%s)")
 }
 
-// strip removes what a message loses together with its text: reactions, mentions, what it said before it was edited.
+// strip removes what a message loses together with its text: its pin, reactions, mentions, what it said before it was edited.
 // Who hid it stays known, so that they are not told of it again.
 func strip(tx *storage.Tx, ids []string) error {
+	if err := unpin(tx, ids); err != nil {
+		return err
+	}
 	return eachChunk(tx, ids,
 		"DELETE FROM reaction WHERE message_id IN (%s)",
 		"DELETE FROM mention WHERE message_id IN (%s)",

@@ -271,6 +271,9 @@ func (s *Service) dissolve(tx *storage.Tx, by api.Caller, conversationID string)
 	if _, err := tx.Exec("UPDATE conversation SET deleted_at = ?, updated_at = ? WHERE id = ?", now, now, conversationID); err != nil {
 		return fmt.Errorf("delete conversation: %w", err)
 	}
+	if _, err := tx.Exec("DELETE FROM pinned_message WHERE conversation_id = ?", conversationID); err != nil {
+		return fmt.Errorf("unpin messages: %w", err)
+	}
 	if _, err := s.events.Emit(tx, event.Event{
 		Kind: ConversationDeleted, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: conversationID, ActorID: by.UserID, Data: packIDs(present),
 	}, ConversationGone{conversationID, by.UserID}); err != nil {

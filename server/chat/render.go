@@ -24,6 +24,8 @@ func (s *Service) Events() []event.Kind {
 			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
 		}},
 		{Name: MessageRead, Doc: "Somebody has read everything up to `n`.", Value: Reading{}, Render: renderReadings},
+		{Name: MessagePinned, Doc: "A message was pinned; to those who can see it.", Value: Pinning{}, Render: renderPinnings},
+		{Name: MessageUnpinned, Doc: "A message is no longer pinned. One that is deleted is not either, and `message:deleted` alone tells.", Value: Pinning{}, Render: renderPinnings},
 		{Name: ConversationNew, Doc: "A conversation you are in from now on, as all members may see it.", Value: &Conversation{}, Render: renderConversations(func(c *Conversation) any { return c }), Membership: joins},
 		{Name: ConversationUpdated, Doc: "The conversation as it is now, as all members may see it.", Value: &Conversation{}, Render: renderConversations(func(c *Conversation) any { return ConversationChange{c} })},
 		{Name: ConversationDeleted, Doc: "A group is no more.", Value: ConversationGone{}, Membership: leaves, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
@@ -121,7 +123,7 @@ func conversations(q storage.Querier, viewer string, ids []string) (map[string]*
 	for _, chunk := range storage.Chunks(ids) {
 		marks, args := storage.In(chunk)
 		rows, err := q.Query(`SELECT c.id, c.type, c.name, c.description, c.avatar, c.created_by, c.last_n, c.last_message_at, c.is_locked,
-			c.disappearing_seconds, c.created_at, c.updated_at FROM conversation c WHERE c.deleted_at IS NULL AND c.id IN (`+marks+")", args...)
+			c.disappearing_seconds, c.created_at, c.updated_at, c.pins_changed_at FROM conversation c WHERE c.deleted_at IS NULL AND c.id IN (`+marks+")", args...)
 		if err != nil {
 			return nil, fmt.Errorf("read conversations: %w", err)
 		}
@@ -129,6 +131,9 @@ func conversations(q storage.Querier, viewer string, ids []string) (map[string]*
 			return nil, fmt.Errorf("read conversations: %w", err)
 		}
 		if err := addParticipants(q, viewer, marks, args, found); err != nil {
+			return nil, err
+		}
+		if err := addPins(q, viewer, marks, args, found); err != nil {
 			return nil, err
 		}
 		if viewer == "" {
@@ -146,11 +151,15 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 	for rows.Next() {
 		c := &Conversation{Participants: []Participant{}, Admins: []string{}, PinnedMessages: []any{}}
 		var last, created, updated int64
+		var pins sql.NullInt64
 		if err := rows.Scan(&c.ID, &c.Type, &c.Name, &c.Description, &c.Avatar, &c.CreatedBy, &c.LastN, &last, &c.IsLocked,
-			&c.DisappearingTimer, &created, &updated); err != nil {
+			&c.DisappearingTimer, &created, &updated, &pins); err != nil {
 			return err
 		}
 		c.MongoID, c.LastMessageAt, c.CreatedAt, c.UpdatedAt = c.ID, api.Millis(last), api.Millis(created), api.Millis(updated)
+		if pins.Valid {
+			c.PinsUpdatedAt = api.Millis(pins.Int64)
+		}
 		found[c.ID] = c
 	}
 	return rows.Err()

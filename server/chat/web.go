@@ -180,6 +180,7 @@ type WebConversation struct {
 	UnreadCount       *int64           `json:"unreadCount,omitempty"` // this and the switches: absent where they are nobody's
 	IsMuted           *bool            `json:"isMuted,omitempty"`
 	IsPinned          *bool            `json:"isPinned,omitempty"`
+	IsArchived        *bool            `json:"isArchived,omitempty"`
 	DisappearingTimer int64            `json:"disappearingMessagesTimer"`
 	CreatedAt         string           `json:"createdAt"`
 	UpdatedAt         string           `json:"updatedAt"` // the last message counts: the web client sorts by it
@@ -207,7 +208,7 @@ func (c *Conversation) own(d api.Dialect) *WebConversation {
 	for _, p := range c.Participants { // only the viewer's own entry can have one set
 		muted, pinned = muted || p.IsMuted, pinned || p.IsPinned
 	}
-	w.UnreadCount, w.IsMuted, w.IsPinned = &c.UnreadCount, &muted, &pinned
+	w.UnreadCount, w.IsMuted, w.IsPinned, w.IsArchived = &c.UnreadCount, &muted, &pinned, &c.IsArchived
 	return w
 }
 
