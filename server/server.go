@@ -152,6 +152,9 @@ func (s *Server) calendar() error {
 		s.jobs.Every("event-prune", "17 * * * *", "UTC", func(ctx context.Context) error {
 			return s.events.Prune(ctx, s.config.Get().EventRetention)
 		}),
+		s.jobs.Every("snapshot-prune", "27 * * * *", "UTC", func(context.Context) error {
+			return s.db.PruneSnapshots(s.config.Get().SnapshotRetention)
+		}),
 		s.jobs.Every("session-cleanup", "42 * * * *", "UTC", s.account.Sweep),
 	)
 }

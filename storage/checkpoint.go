@@ -2,6 +2,7 @@ package storage
 
 import (
 	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -12,67 +13,178 @@ const (
 	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
 )
 
-// checkpoint copies the write-ahead log into the database from a connection of its own, so that no write waits for
-// it. PASSIVE alone lets the log grow without end under steady load; then the writer starts it anew between batches.
+// keeper copies the write-ahead log into the database from connections of its own, so that no write waits for it, and
+// has what was deleted forgotten (forget.go). One goroutine runs it.
+type keeper struct {
+	db   *DB
+	pool *sql.DB
+	copy *conn // copies the log back, and looks at pages
+	hold *conn // reads while the log is copied back: it cannot start anew before its pages are noted
+
+	seen  notes
+	todo  pages         // to look through for what is to be forgotten; nil when nothing is
+	pause time.Duration // before the log is tried again, after readers were in the way
+	since time.Time     // when they first were
+}
+
+func (db *DB) newKeeper() (*keeper, error) {
+	pool, err := sql.Open("sqlite", db.dsn("rw"))
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(2)
+	k := &keeper{db: db, pool: pool}
+	k.seen.all = !db.fresh
+	for _, c := range []**conn{&k.copy, &k.hold} {
+		raw, err := pool.Conn(bg)
+		if err != nil {
+			pool.Close()
+			return nil, mapError(err)
+		}
+		*c = &conn{raw: raw, stmts: map[string]*sql.Stmt{}}
+		if err := (*c).run("PRAGMA cache_size = -256"); err != nil { // it passes over pages, and comes back to none
+			pool.Close()
+			return nil, mapError(err)
+		}
+	}
+	return k, nil
+}
+
+func (k *keeper) close() {
+	k.copy.Close()
+	k.hold.Close()
+	k.pool.Close()
+}
+
+// checkpoint is the goroutine of the keeper. PASSIVE alone lets the log grow without end under steady load; then the
+// writer starts it anew between batches.
 func (db *DB) checkpoint() {
 	defer close(db.resting)
-	pool, err := sql.Open("sqlite", db.dsn("rw"))
+	k, err := db.newKeeper()
 	if err != nil {
 		db.opts.Log.Error("open checkpointer", "error", err)
 		return
 	}
-	defer pool.Close()
-	pool.SetMaxOpenConns(1)
-	// What a crash has left in the log goes back at once, in the background, and its space to the disk: first without
-	// holding up a write, so that the rest is short.
-	for _, mode := range []string{"PASSIVE", "TRUNCATE"} {
-		if _, err := pool.ExecContext(bg, "PRAGMA wal_checkpoint("+mode+")"); err != nil {
-			db.opts.Log.Warn("checkpoint at start", "error", mapError(err))
-			break
-		}
+	defer k.close()
+	// What a crash has left in the log goes back at once, in the background, and its space to the disk.
+	k.emptyLog()
+	if !db.fresh {
+		db.Forget() // what the last process did not come to
 	}
 	most := int64(checkpointBytes)
 	if db.opts.Rebuildable {
 		most = checkpointBytes / 8 // not worth the disk of those who keep little
 	}
-	for {
-		select { // asleep while nothing is written
-		case <-db.closing:
-			return
-		case <-db.wrote:
+	var due, last time.Time // of the next step of forgetting, and of the end of the one before
+	var look <-chan time.Time
+	for { // asleep while nothing is written
+		var step <-chan time.Time
+		forgets, wrote := db.forgets, db.wrote
+		if !due.IsZero() {
+			step, forgets = time.After(time.Until(due)), nil
+		}
+		if look != nil {
+			wrote = nil
 		}
 		select {
 		case <-db.closing:
 			return
-		case <-time.After(checkpointEvery):
-		}
-		// The file does not shrink, so its size says nothing: NOOP counts the frames that wait.
-		var busy, frames, copied int64
-		err := pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &copied)
-		if err == nil && (frames-copied)*pageSize < most {
-			continue
-		}
-		if err == nil {
-			err = pool.QueryRowContext(bg, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &copied)
-		}
-		if err != nil {
-			db.opts.Log.Warn("checkpoint", "error", mapError(err))
-			continue
-		}
-		db.stats.checkpoints.Add(1)
-		if frames*pageSize > restartBytes {
-			db.walLong.Store(true)
+		case <-forgets:
+			due = time.Now().Add(max(forgetAfter, time.Until(last.Add(forgetEvery))))
+		case <-step:
+			if pause, more := k.forget(); more {
+				due = time.Now().Add(pause)
+			} else {
+				due, last = time.Time{}, time.Now()
+				db.stats.forgotten.Add(1)
+			}
+		case <-wrote:
+			look = time.After(checkpointEvery)
+		case <-look:
+			look = nil
+			k.copyBack(most)
 		}
 	}
 }
 
-// restartWAL runs on the writer between two batches: it waits briefly for readers of the old log, never for long.
-func (db *DB) restartWAL(w *writer) {
-	var busy, frames, copied int64
-	_ = w.run("PRAGMA busy_timeout(20)")
-	err := w.raw.QueryRowContext(bg, "PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &frames, &copied)
-	_ = w.run("PRAGMA busy_timeout(5000)")
+// copyBack copies the log back when at least most bytes of it wait.
+func (k *keeper) copyBack(most int64) {
+	// The file does not shrink, so its size says nothing: NOOP counts the frames that wait.
+	log, err := k.copy.checkpoint("NOOP")
+	if err == nil && (log.frames-log.copied)*pageSize < most {
+		return
+	}
+	if err == nil {
+		log, err = k.passive()
+	}
 	if err != nil {
-		db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))
+		k.db.opts.Log.Warn("checkpoint", "error", mapError(err))
+		return
+	}
+	k.db.stats.checkpoints.Add(1)
+	if log.frames*pageSize > restartBytes {
+		if _, err := k.anew("RESTART"); err != nil {
+			k.db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))
+		}
+	}
+}
+
+// logState is what a checkpoint says of the log.
+type logState struct {
+	busy           bool
+	frames, copied int64
+}
+
+func (c *conn) checkpoint(mode string) (s logState, err error) {
+	err = c.QueryRow("PRAGMA wal_checkpoint("+mode+")").Scan(&s.busy, &s.frames, &s.copied)
+	return s, err
+}
+
+// passive copies the log back while writes go on.
+func (k *keeper) passive() (log logState, err error) {
+	if err := k.hold.run("BEGIN"); err != nil {
+		return log, err
+	}
+	defer func() { _ = k.hold.run("ROLLBACK") }()
+	var n int
+	if err := k.hold.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&n); err != nil { // the snapshot begins here
+		return log, err
+	}
+	if log, err = k.copy.checkpoint("PASSIVE"); err == nil {
+		k.seen.note(k.db.opts.Path, log.frames)
+	}
+	return log, err
+}
+
+// anew has the writer start the log anew between two batches, RESTART, and cut it to nothing as well, TRUNCATE. It
+// waits briefly for readers of the old log, never for long, and reports whether it came to that.
+func (k *keeper) anew(mode string) (done bool, err error) {
+	ran := k.db.between(func(w *writer) {
+		var log logState
+		if log, err = w.checkpoint("NOOP"); err != nil {
+			return
+		}
+		k.seen.note(k.db.opts.Path, log.frames)
+		_ = w.run("PRAGMA busy_timeout(20)")
+		log, err = w.checkpoint(mode)
+		_ = w.run("PRAGMA busy_timeout(5000)")
+		done = err == nil && !log.busy
+	})
+	if err != nil {
+		err = fmt.Errorf("checkpoint %s: %w", mode, err)
+	}
+	return done && ran, err
+}
+
+// between has the writer run fn on its connection between two batches and waits for it. It returns false when the
+// writer has ended.
+func (db *DB) between(fn func(w *writer)) bool {
+	done := make(chan struct{})
+	select {
+	case db.tidy <- func(w *writer) { fn(w); close(done) }:
+		<-done
+		return true
+	case <-db.done:
+		return false
 	}
 }

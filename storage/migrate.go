@@ -66,13 +66,20 @@ func (db *DB) step(w *writer, names []string, version int) error {
 	return nil
 }
 
-// snapshot writes the database as it is to backups/before-schema-N-TIME.db, whole or not at all.
+// The names of snapshots: backups/before-schema-N-TIME.db.
+const (
+	snapshotDir    = "backups"
+	snapshotPrefix = "before-schema-"
+	snapshotTime   = "20060102T150405Z"
+)
+
+// snapshot writes the database as it is to a file of its own, whole or not at all.
 func (db *DB) snapshot(w *writer, version int) error {
-	dir := filepath.Join(db.Dir(), "backups")
+	dir := filepath.Join(db.Dir(), snapshotDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make snapshot directory: %w", err)
 	}
-	name := fmt.Sprintf("before-schema-%d-%s.db", version+1, db.Now().Format("20060102T150405Z"))
+	name := fmt.Sprintf("%s%d-%s.db", snapshotPrefix, version+1, db.Now().Format(snapshotTime))
 	final := filepath.Join(dir, name)
 	temporary := final + ".part"
 	_ = os.Remove(temporary)
@@ -85,6 +92,38 @@ func (db *DB) snapshot(w *writer, version int) error {
 	}
 	db.opts.Log.Info("snapshot taken before migration", "name", name, "took", time.Since(start))
 	return nil
+}
+
+// PruneSnapshots removes the snapshots that are older than keep, and what is left of some that were never finished: they
+// still hold what was deleted since. Their age is that of their name.
+func (db *DB) PruneSnapshots(keep time.Duration) error {
+	dir := filepath.Join(db.Dir(), snapshotDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		rest, ok := strings.CutPrefix(entry.Name(), snapshotPrefix)
+		if !ok {
+			continue
+		}
+		_, stamp, _ := strings.Cut(rest, "-")
+		whole := strings.TrimSuffix(stamp, ".part")
+		at, err := time.Parse(snapshotTime+".db", whole)
+		if err != nil || whole == stamp && db.Now().Sub(at) < keep {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove snapshot: %w", err))
+			continue
+		}
+		db.opts.Log.Info("old snapshot removed", "name", entry.Name())
+	}
+	return errors.Join(errs...)
 }
 
 // Schema returns the definition of every table and index, in creation order: the data model on one page.

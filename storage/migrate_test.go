@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -121,5 +122,42 @@ func TestTheSchemaIsTheReviewedOne(t *testing.T) {
 	want, err := os.ReadFile("schema.sql")
 	if err != nil || string(want) != got {
 		t.Errorf("schema.sql is not what the migrations make (error %v): run `make golden` and review the difference", err)
+	}
+}
+
+func TestSnapshotsAreKeptForATimeAndOtherFilesForGood(t *testing.T) {
+	path := aged(t)
+	at, later := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC), atomic.Int64{}
+	db := open(t, storage.Options{Path: path, Migrations: more, Now: func() time.Time { return at.Add(time.Duration(later.Load())) }})
+	dir := filepath.Join(db.Dir(), "backups")
+	for _, name := range []string{"before-schema-1-20260301T115959Z.db", "before-schema-3-20260302T120000Z.db.part", "nightly.db", "before-schema-mine.db"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func() string {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := []string{}
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		return strings.Join(names, " ")
+	}
+	for _, step := range []struct {
+		later time.Duration
+		want  string
+	}{
+		{23 * time.Hour, "before-schema-2-20260302T120000Z.db before-schema-mine.db nightly.db"}, {25 * time.Hour, "before-schema-mine.db nightly.db"},
+	} {
+		later.Store(int64(step.later))
+		if err := db.PruneSnapshots(24 * time.Hour); err != nil || kept() != step.want {
+			t.Errorf("after %s: kept %s, error %v, want %s", step.later, kept(), err, step.want)
+		}
+	}
+	if err := open(t, storage.Options{}).PruneSnapshots(time.Hour); err != nil {
+		t.Errorf("without a directory: %v", err)
 	}
 }

@@ -64,6 +64,9 @@ func TestEveryTableIsChangedByItsOwnerOnly(t *testing.T) {
 				case here:
 					seen[table] = true
 				case "":
+					if table == "sqlite_dbpage" && here == "storage" {
+						continue // no table, but the pages of the file
+					}
 					t.Errorf("%s:%d changes %s, which no migration makes", path, at.Line, table)
 				default:
 					t.Errorf("%s:%d changes %s, which belongs to %s", path, at.Line, table, owner)

@@ -61,26 +61,29 @@ type DB struct {
 	opts    Options
 	queue   chan *request
 	readers chan *conn
-	pool    *sql.DB // the readers' connections
-	done    chan struct{}
+	pool    *sql.DB       // the readers' connections
+	done    chan struct{} // nothing is written any more
+	ended   chan struct{} // the write connection is closed
 	closing chan struct{}
 	close   func() error  // once
 	resting chan struct{} // closed when the checkpointer has ended
 	fresh   bool          // made by this Open
 
-	walLong atomic.Bool   // the checkpointer asks the writer for a RESTART between two batches
-	wrote   chan struct{} // something was committed since the last checkpoint
+	tidy    chan func(w *writer) // what the keeper wants done between two batches
+	wrote   chan struct{}        // something was committed since the last checkpoint
+	forgets chan struct{}        // something was deleted that must leave the disk
 	stats   counters
 }
 
 // Stats is what the database has done since it was opened.
 type Stats struct {
 	Commits, Writes, Failures, Checkpoints int64
+	Forgotten                              int64 // how often what was deleted has left the disk (Forget)
 	Queued                                 int
 	WALBytes                               int64
 }
 
-type counters struct{ commits, writes, failures, checkpoints atomic.Int64 }
+type counters struct{ commits, writes, failures, checkpoints, forgotten atomic.Int64 }
 
 const (
 	queueLength = 4096 // closures waiting for the writer; beyond it Write refuses
@@ -105,7 +108,8 @@ func Open(opts Options) (*DB, error) {
 	}
 	_, statErr := os.Stat(opts.Path)
 	db := &DB{
-		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), closing: make(chan struct{}), wrote: make(chan struct{}, 1), resting: make(chan struct{}),
+		opts: opts, queue: make(chan *request, queueLength), done: make(chan struct{}), ended: make(chan struct{}), closing: make(chan struct{}), wrote: make(chan struct{}, 1), resting: make(chan struct{}),
+		tidy: make(chan func(w *writer)), forgets: make(chan struct{}, 1),
 		fresh: errors.Is(statErr, fs.ErrNotExist),
 	}
 	w, err := db.openWriter()
@@ -144,8 +148,7 @@ func (db *DB) Close() error { return db.close() }
 
 func (db *DB) shut() error {
 	close(db.closing)
-	<-db.done
-	<-db.resting
+	<-db.ended
 	for range cap(db.readers) {
 		(<-db.readers).Close()
 	}
@@ -156,7 +159,7 @@ func (db *DB) shut() error {
 func (db *DB) Stats() Stats {
 	s := Stats{
 		Commits: db.stats.commits.Load(), Writes: db.stats.writes.Load(), Failures: db.stats.failures.Load(),
-		Checkpoints: db.stats.checkpoints.Load(), Queued: len(db.queue),
+		Checkpoints: db.stats.checkpoints.Load(), Forgotten: db.stats.forgotten.Load(), Queued: len(db.queue),
 	}
 	if info, err := os.Stat(db.opts.Path + "-wal"); err == nil {
 		s.WALBytes = info.Size()
@@ -170,10 +173,19 @@ type Querier interface {
 	Query(sql string, args ...any) (*sql.Rows, error)
 	// QueryRow runs a SELECT of at most one row; Scan returns sql.ErrNoRows when there is none.
 	QueryRow(sql string, args ...any) *sql.Row
+	// Millis is the time of this read or write in unix milliseconds: what expires by then is gone.
+	Millis() int64
 }
 
 // View is a consistent snapshot for reading, valid inside the function given to Read.
-type View struct{ *conn }
+type View struct {
+	*conn
+	// Now is the time of this read in UTC, cut to milliseconds.
+	Now time.Time
+}
+
+// Millis is Now in unix milliseconds.
+func (v View) Millis() int64 { return v.Now.UnixMilli() }
 
 // Read runs fn on a snapshot. It waits for a free connection until ctx ends.
 func (db *DB) Read(ctx context.Context, fn func(v View) error) error {
@@ -194,7 +206,7 @@ func (db *DB) Read(ctx context.Context, fn func(v View) error) error {
 		return mapError(err)
 	}
 	defer func() { _ = c.run("ROLLBACK") }()
-	return mapError(fn(View{c}))
+	return mapError(fn(View{c, db.Now().Truncate(time.Millisecond)}))
 }
 
 // conn is one SQLite connection with its prepared statements. It has one user at a time.

@@ -103,8 +103,10 @@ const (
 
 // write is the writer goroutine.
 func (db *DB) write(w *writer) {
-	defer close(db.done)
+	defer close(db.ended)
 	defer func() {
+		close(db.done)
+		<-db.resting // its reads would be in the way
 		_, _ = w.exec("PRAGMA wal_checkpoint(TRUNCATE)")
 		_ = w.Close()
 	}()
@@ -118,6 +120,9 @@ func (db *DB) write(w *writer) {
 		default:
 			select {
 			case first = <-db.queue:
+			case fn := <-db.tidy:
+				fn(w)
+				continue
 			case <-db.closing:
 				if len(db.queue) == 0 {
 					return
@@ -145,8 +150,10 @@ func (db *DB) write(w *writer) {
 		}
 		w = db.commit(w, batch)
 		ended = time.Now()
-		if db.walLong.CompareAndSwap(true, false) {
-			db.restartWAL(w)
+		select {
+		case fn := <-db.tidy:
+			fn(w)
+		default:
 		}
 	}
 }

@@ -63,6 +63,7 @@ type Config struct {
 	MessageMaxLength  int           `key:"message_max_length" default:"4000" min:"1" max:"100000" reload:"true" help:"Most characters in a message"`
 	MessageEditWindow time.Duration `key:"message_edit_window" default:"24h" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may change it"`
 	EventRetention    time.Duration `key:"event_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long events are kept for devices that were away; one that was away longer loads everything anew"`
+	SnapshotRetention time.Duration `key:"snapshot_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long the copy of the database that is taken before an upgrade is kept; it still holds what was deleted since"`
 
 	BodyLimit  Bytes `key:"body_limit" default:"100KiB" min:"1KiB" max:"64MiB" help:"Largest JSON body of a request"`
 	RateLimits bool  `key:"rate_limits" default:"on" help:"Whether requests are limited per person and address; off only for load tests"`
