@@ -2,8 +2,10 @@ package chat
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -20,4 +22,46 @@ func (s *Service) Clear(ctx context.Context, by api.Caller, in *ConversationInpu
 			at.lastN, by.UserID, in.ConversationID)
 	})
 	return Done{err == nil}, err
+}
+
+// apart is what those who no longer see the message that m replies to are told instead of value: for all others it is
+// shown with the reply.
+func apart(tx *storage.Tx, m *Message, value func(m *Message) any) (event.Apart, error) {
+	if m.ReplyTo == nil {
+		return event.Apart{}, nil
+	}
+	people, err := newcomers(tx, m.ReplyTo)
+	if err != nil || len(people) == 0 {
+		return event.Apart{}, err
+	}
+	bare := *m
+	bare.ReplyTo = nil
+	return event.Apart{People: people, Value: value(&bare)}, nil
+}
+
+// sparing shows a late reader what show does, but for what they have cleared.
+func sparing(q storage.Querier, viewer string, list []*Message, show shown) (shown, error) {
+	var ids []string
+	for _, m := range list {
+		if m.ReplyToID != nil && viewer != "" {
+			ids = append(ids, *m.ReplyToID)
+		}
+	}
+	cleared := map[string]bool{}
+	for _, chunk := range storage.Chunks(distinct(ids)) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query(`SELECT x.id FROM message x WHERE x.id IN (`+marks+`) AND EXISTS (
+			SELECT 1 FROM member m WHERE m.conversation_id = x.conversation_id AND m.user_id = ? AND m.clear_n >= x.n)`, append(args, viewer)...)
+		if err != nil {
+			return nil, fmt.Errorf("read what is cleared: %w", err)
+		}
+		gone, err := scanIDs(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read what is cleared: %w", err)
+		}
+		for _, id := range gone {
+			cleared[id] = true
+		}
+	}
+	return func(m, r *Message) bool { return show(m, r) && !cleared[r.ID] }, nil
 }

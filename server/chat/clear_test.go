@@ -105,3 +105,46 @@ func TestClearingCoversEarlierStaysToo(t *testing.T) {
 		}
 	}
 }
+
+func TestAReplyToAClearedMessageShowsItToTheOthersAlone(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
+	room := ada.Group("g", bob, carl)
+	old := send(bob, room, "secret-old")
+	ada.Do("DELETE", "/conversations/"+room+"/messages", nil).OK(nil)
+	one, two, other := ada.Socket(), ada.Socket(), carl.Socket()
+	start := one.Seq
+	reply := send(bob, room, "secret-reply", map[string]any{"replyTo": old.ID})
+	bob.Do("PUT", "/messages/"+reply.ID, map[string]any{"content": "secret-edited"}).OK(nil)
+	if reply.ReplyTo.text() != "secret-old" {
+		t.Errorf("the sender is shown %+v", reply)
+	}
+	spared := []string{"message:new reply", "message:edited edited"}
+	full := []string{"message:new reply > old", "message:edited edited > old"}
+	for _, device := range []*servertest.Socket{one, two} {
+		if got := drain(t, device.Pending()); !slices.Equal(got, spared) {
+			t.Errorf("ada is told %v", got)
+		}
+	}
+	if got := drain(t, other.Pending()); !slices.Equal(got, full) {
+		t.Errorf("carl is told %v", got)
+	}
+	spared[0], full[0] = "message:new edited", "message:new edited > old"
+	if got := drain(t, ada.Resume(start).Pending()); !slices.Equal(got, spared) {
+		t.Errorf("ada is told late %v", got)
+	}
+	if got := drain(t, carl.Resume(start).Pending()); !slices.Equal(got, full) {
+		t.Errorf("carl is told late %v", got)
+	}
+	if got := history(t, ada, room, 10); len(got) != 1 || got[0].ReplyTo != nil || *got[0].ReplyToID != old.ID {
+		t.Errorf("ada's history: %+v", got)
+	}
+	// The editor's own answer keeps to it too.
+	bob.Do("DELETE", "/conversations/"+room+"/messages", nil).OK(nil)
+	last := send(carl, room, "secret-last")
+	mine := send(bob, room, "secret-mine", map[string]any{"replyTo": last.ID})
+	write(t, s, "UPDATE member SET clear_n = ? WHERE user_id = ?", last.N, bob.ID)
+	if got := fetch[message](bob, "PUT", "/messages/"+mine.ID, map[string]any{"content": "secret-again"}); got.ReplyTo != nil {
+		t.Errorf("bob is answered %+v", got)
+	}
+}

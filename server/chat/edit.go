@@ -73,9 +73,17 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 		if err != nil {
 			return err
 		}
-		_, err = s.events.Emit(tx, event.Event{
+		split, err := apart(tx, edited, func(bare *Message) any { return Edited{bare, m.ID, by.UserID} })
+		if err != nil {
+			return err
+		}
+		_, err = s.events.EmitApart(tx, event.Event{
 			Kind: MessageEdited, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
-		}, Edited{edited, m.ID, by.UserID}, late...)
+		}, Edited{edited, m.ID, by.UserID}, split, late...)
+		if m.ReplyTo == nil { // the editor is told what they see themselves
+			bare := *edited
+			bare.ReplyTo, edited = nil, &bare
+		}
 		return err
 	})
 	return edited, err

@@ -152,9 +152,13 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content st
 			bare.ReplyTo, told = nil, &bare
 		}
 	}
-	_, err = s.events.Emit(tx, event.Event{
+	split, err := apart(tx, told, func(m *Message) any { return m })
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.events.EmitApart(tx, event.Event{
 		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: m.ID, ActorID: by.UserID,
-	}, told)
+	}, told, split)
 	return m, err
 }
 

@@ -67,6 +67,9 @@ func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Que
 		if err != nil {
 			return nil, err
 		}
+		if show, err = sparing(q, events[0].Viewer, list, show); err != nil {
+			return nil, err
+		}
 		if err := complete(q, list, show); err != nil {
 			return nil, err
 		}

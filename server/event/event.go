@@ -41,6 +41,7 @@ type Event struct {
 	SubjectID string // what changed: a message, a conversation, a user
 	ActorID   string
 	Data      string // what a late reader needs and cannot find in the tables; "" mostly
+	Viewer    string // the person it is rendered for, when it is for one: what they may not see stays out. Not stored
 }
 
 // Live is an event on its way to those who listen now. Its Value is what they are sent. An ephemeral has no Seq.
@@ -48,6 +49,13 @@ type Live struct {
 	Event
 	Value  any
 	Except []string // people of the audience who are not told
+	Apart  Apart
+}
+
+// Apart is what some of the audience are told instead, because they do not see all that the others do.
+type Apart struct {
+	People []string
+	Value  any
 }
 
 // Ephemeral reports whether the event is not stored.
@@ -147,6 +155,11 @@ func Next(tx *storage.Tx) (int64, error) {
 // Emit writes e in the transaction of tx and, once that is on disk, hands value to the listeners, except the people
 // named last, who may not see its subject. It returns the seq.
 func (l *Log) Emit(tx *storage.Tx, e Event, value any, except ...string) (int64, error) {
+	return l.EmitApart(tx, e, value, Apart{}, except...)
+}
+
+// EmitApart is Emit for an audience that is not told one and the same.
+func (l *Log) EmitApart(tx *storage.Tx, e Event, value any, apart Apart, except ...string) (int64, error) {
 	if l.kinds[e.Kind].Render == nil {
 		return 0, fmt.Errorf("emit %s: unknown kind", e.Kind)
 	}
@@ -159,7 +172,7 @@ func (l *Log) Emit(tx *storage.Tx, e Event, value any, except ...string) (int64,
 	if e.Seq, err = result.LastInsertId(); err != nil {
 		return 0, fmt.Errorf("emit %s: %w", e.Kind, err)
 	}
-	tx.OnCommit(func() { l.pending = append(l.pending, Live{Event: e, Value: value, Except: except}) })
+	tx.OnCommit(func() { l.pending = append(l.pending, Live{Event: e, Value: value, Except: except, Apart: apart}) })
 	return e.Seq, nil
 }
 

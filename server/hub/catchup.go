@@ -156,5 +156,9 @@ func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event,
 	if err != nil {
 		return nil, err
 	}
-	return event.Scan(rows)
+	events, err := event.Scan(rows)
+	for i := range events {
+		events[i].Viewer = by.UserID
+	}
+	return events, err
 }

@@ -192,12 +192,17 @@ func (h *Hub) deliver(e event.Live) {
 			}
 		}
 	}
-	t := telling{Live: e}
+	t, apart := telling{Live: e}, telling{Live: e}
+	apart.Value = e.Apart.Value
 	switch e.Scope {
 	case event.ScopeConversation:
 		if r := h.rooms[e.ScopeID]; r != nil {
 			for id, p := range r.people {
-				if !slices.Contains(e.Except, id) {
+				switch {
+				case slices.Contains(e.Except, id):
+				case slices.Contains(e.Apart.People, id):
+					h.give(&apart, p.streams)
+				default:
 					h.give(&t, p.streams)
 				}
 			}
