@@ -48,6 +48,9 @@ const contractRoutes = `
 3.1 DELETE /auth/sessions/{sessionId}
 3.1 DELETE /auth/sessions
 3.1 POST /auth/password/change
+3.1 POST /auth/password/set
+3.1 POST /auth/password/strength
+3.1 POST /auth/token/verify
 3.3 GET /users/me
 3.3 PUT /users/me
 3.3 PATCH /users/me

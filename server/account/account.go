@@ -70,6 +70,9 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /auth/sessions/{sessionId}", "", api.RoleUser, api.TierWrite, s.EndSession, api.Doc("End one of my sessions.")),
 		api.Op("DELETE /auth/sessions", "", api.RoleUser, api.TierWrite, s.EndOtherSessions, api.Doc("End my other sessions.")),
 		api.Op("POST /auth/password/change", "", api.RoleUser, api.TierLogin, s.ChangePassword, api.OK, api.Doc("Change my password and end my other sessions.")),
+		api.Op("POST /auth/password/set", "", api.RoleUser, api.TierLogin, s.SetPassword, api.OK, api.Doc("Give my account a password, when it has none.")),
+		api.Op("POST /auth/password/strength", "", api.RolePublic, api.TierRead, s.PasswordStrength, api.OK, api.Doc("How good a password is, and what would make it better.")),
+		api.Op("POST /auth/token/verify", "", api.RolePublic, tierVerify, s.VerifyToken, api.OK, api.Doc("Whether an access token is good now.")),
 
 		api.Op("GET /users/me", "", api.RoleUser, api.TierRead, s.Me, api.Doc("My own account.")),
 		api.Op("PUT /users/me", "", api.RoleUser, api.TierWrite, s.UpdateMe, api.Doc("Change my profile.")),

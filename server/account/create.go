@@ -158,9 +158,12 @@ func (p *problems) username(name string) string {
 	return name
 }
 
+// displayNameMax is the most characters of a display name (contract 2.2).
+const displayNameMax = 50
+
 func (p *problems) displayName(name string) string {
 	name = strings.TrimSpace(name)
-	if n := utf8.RuneCountInString(name); n < 2 || n > 50 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	if n := utf8.RuneCountInString(name); n < 2 || n > displayNameMax || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		p.add("displayName", "must be 2 to 50 characters")
 	}
 	return name

@@ -156,18 +156,25 @@ func (c Change) apply(to **string) {
 	}
 }
 
-// avatar returns the path of a picture on this server. Clients send back whole addresses of uploads; the host does not
-// matter, and a picture elsewhere is refused: it would tell its owner who looks at whom.
 func (p *problems) avatar(address string) string {
+	picture, ok := OwnPicture(address)
+	if !ok {
+		p.add("avatar", "must be an upload of this server")
+	}
+	return picture
+}
+
+// OwnPicture returns the path of a picture on this server; "" is no picture. Clients send back whole addresses of
+// uploads; the host does not matter. A picture elsewhere is not ok: it would tell its owner who looks at whom.
+func OwnPicture(address string) (string, bool) {
 	if address == "" {
-		return ""
+		return "", true
 	}
 	u, err := url.Parse(address)
 	if err != nil || !strings.HasPrefix(u.Path, "/uploads/") || path.Clean(u.Path) != u.Path {
-		p.add("avatar", "must be an upload of this server")
-		return ""
+		return "", false
 	}
-	return u.EscapedPath()
+	return u.EscapedPath(), true
 }
 
 func saveProfile(tx *storage.Tx, p *Self) error {

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -92,6 +91,62 @@ func (s *Service) ChangePassword(ctx context.Context, by api.Caller, in *ChangeP
 	}
 	access, err := s.accessToken(g)
 	return PasswordChanged{Outcome{true, "Password changed."}, access}, err
+}
+
+// SetPasswordInput is the body of POST /auth/password/set.
+type SetPasswordInput struct {
+	Body struct {
+		Password string `json:"password" maxLength:"200"`
+	}
+}
+
+// SetPassword gives a password to an account that has none, and ends its other sessions.
+// Codes: PASSWORD_SET, WEAK_PASSWORD.
+func (s *Service) SetPassword(ctx context.Context, by api.Caller, in *SetPasswordInput) (PasswordChanged, error) {
+	var c credentials
+	find := func(q storage.Querier) (err error) {
+		c, err = findCredentials(q, "id", by.UserID)
+		switch {
+		case err != nil:
+			return err
+		case c.id == "":
+			return api.E("UNAUTHORIZED")
+		case c.hash.Valid:
+			return api.E("PASSWORD_SET")
+		}
+		return nil
+	}
+	if err := s.db.Read(ctx, func(v storage.View) error { return find(v) }); err != nil {
+		return PasswordChanged{}, err
+	}
+	if err := strongPassword(in.Body.Password); err != nil {
+		return PasswordChanged{}, err
+	}
+	hash, err := s.hashPassword(ctx, in.Body.Password)
+	if err != nil {
+		return PasswordChanged{}, err
+	}
+	var g grant
+	err = s.db.Write(ctx, "account.password.set", func(tx *storage.Tx) (err error) {
+		g = grant{session: by.SessionID}
+		if err := MayAct(tx, by, tx.Millis()); err != nil {
+			return err
+		}
+		if err := find(tx); err != nil {
+			return err
+		}
+		if err := s.setPassword(tx, by, c, hash); err != nil {
+			return err
+		}
+		g.credential = c.credential + 1
+		g.self, err = readSelf(tx, c.id)
+		return err
+	})
+	if err != nil {
+		return PasswordChanged{}, err
+	}
+	access, err := s.accessToken(g)
+	return PasswordChanged{Outcome{true, "Password set."}, access}, err
 }
 
 // setPassword stores a hash in place of the one in c and ends every session of the person but the caller's.
@@ -206,7 +261,10 @@ func (s *Service) derive(ctx context.Context, password string, salt []byte, c co
 }
 
 // longPassphrase is the length from which a password need not mix kinds of characters.
-const longPassphrase = 16
+const (
+	longPassphrase = 16
+	passwordMax    = 128
+)
 
 var commonWords = []string{"password", "passwort", "123456", "qwerty", "letmein", "iloveyou", "abc123", "quckchat"}
 
@@ -216,32 +274,27 @@ func strongPassword(password string) error {
 	switch n := utf8.RuneCountInString(password); {
 	case n < 8:
 		return weak("min. 8")
-	case n > 128:
+	case n > passwordMax:
 		return weak("max. 128")
 	case n >= longPassphrase:
 		return nil
 	}
-	var lower, upper, digit, special bool
-	for _, r := range password {
-		switch {
-		case unicode.IsLower(r):
-			lower = true
-		case unicode.IsUpper(r):
-			upper = true
-		case unicode.IsDigit(r):
-			digit = true
-		case !unicode.IsLetter(r):
-			special = true
-		}
-	}
-	if !lower || !upper || !digit || !special {
+	if kindsOf(password) != [4]bool{true, true, true, true} {
 		return weak("a-z, A-Z, 0-9, @$!%*?&")
 	}
+	if word := commonWord(password); word != "" {
+		return weak("“" + word + "”")
+	}
+	return nil
+}
+
+// commonWord is a word in the password that everybody tries first, or "".
+func commonWord(password string) string {
 	folded := strings.ToLower(password)
 	for _, word := range commonWords {
 		if strings.Contains(folded, word) {
-			return weak("“" + word + "”")
+			return word
 		}
 	}
-	return nil
+	return ""
 }

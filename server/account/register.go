@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/audit"
@@ -96,15 +98,15 @@ func (in *RegisterInput) newcomer() (n newcomer, synthesised bool, err error) {
 	n = newcomer{username: text(b.Username), displayName: text(b.DisplayName), phone: text(b.PhoneNumber), email: text(b.Email)}
 	local, _, _ := strings.Cut(n.email, "@")
 	if n.displayName == "" {
-		n.displayName = strings.TrimSpace(text(b.FirstName) + " " + text(b.LastName))
+		n.displayName = shown(text(b.FirstName) + " " + text(b.LastName))
 		if n.displayName == "" && n.email != "" {
-			n.displayName = local
+			n.displayName = shown(local)
 		}
 	}
 	if n.username == "" && n.email != "" {
 		synthesised = true
 		n.username = usernameFrom(text(b.FirstName)+text(b.LastName), local)
-		if len(n.displayName) < 2 {
+		if utf8.RuneCountInString(n.displayName) < 2 {
 			n.displayName = n.username
 		}
 	}
@@ -112,6 +114,21 @@ func (in *RegisterInput) newcomer() (n newcomer, synthesised bool, err error) {
 	n.check(&wrong)
 	wrong.registerPassword(b.Password)
 	return n, synthesised, wrong.err()
+}
+
+// shown makes a display name of names that nobody chose as one: what it cannot have is left out.
+func shown(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, ""))
+	name = strings.Join(strings.Fields(name), " ")
+	if runes := []rune(name); len(runes) > displayNameMax {
+		name = strings.TrimSpace(string(runes[:displayNameMax]))
+	}
+	return name
 }
 
 // usernameFrom makes a wish for a username of what was given: what is left of a name, else of the local part of an

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/quckchat/quckchat/server/config"
 )
@@ -39,6 +40,17 @@ func TestRegisterTakesTheFormOfThePhoneAppAndOfTheBrowser(t *testing.T) {
 		t.Errorf("second username: %s", name)
 	}
 	w.ok(200, first.person(), "GET", "/users/me")
+	for address, names := range map[string][4]string{ // first and last name, and what comes of them
+		"x1@example.org": {"É", "", "É", ""}, "x2@example.org": {"  Ana\x07 ", " B ", "Ana B", "anab"}, "x3@example.org": {strings.Repeat("ñ", 60), "", strings.Repeat("ñ", 50), ""},
+		"w@example.org": {"", "", "", ""}, "12345678@example.org": {"", "", "12345678", ""}, "zoë.müller@example.org": {"", "", "zoë.müller", "zo.mller"},
+	} {
+		r := w.ok(201, person{ip: "10.0.0." + address[1:2]}, "POST", "/auth/register", "email", address, "password", "secret", "firstName", names[0], "lastName", names[1])
+		user := r.body["user"].(map[string]any)
+		display, username := user["displayName"].(string), user["username"].(string)
+		if names[2] != "" && utf8.RuneCountInString(names[2]) > 1 && display != names[2] || utf8.RuneCountInString(display) < 2 || names[3] != "" && username != names[3] || len(username) < 3 {
+			t.Errorf("%s: %s, %s", address, display, username)
+		}
+	}
 }
 
 func TestRegisterRefusesWhatIsTakenOrMalformed(t *testing.T) {

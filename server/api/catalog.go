@@ -72,6 +72,7 @@ var catalogue = map[string]entry{
 	"INSUFFICIENT_PERMISSIONS": {http.StatusForbidden, "You may not do this.", "No tiene permiso para hacer esto."},
 	"WRONG_PASSWORD":           {http.StatusBadRequest, "The current password is wrong.", "La contraseña actual es incorrecta."},
 	"WEAK_PASSWORD":            {http.StatusBadRequest, "The password is too weak: {why}.", "La contraseña es demasiado débil: {why}."},
+	"PASSWORD_SET":             {http.StatusBadRequest, "This account has a password already: change it instead.", "Esta cuenta ya tiene contraseña: cámbiela."},
 	"SAME_PASSWORD":            {http.StatusBadRequest, "The new password is the old one.", "La contraseña nueva es igual a la anterior."},
 	"REGISTRATION_CLOSED":      {http.StatusForbidden, "This server does not take new accounts.", "Este servidor no admite cuentas nuevas."},
 	"INVITE_REQUIRED":          {http.StatusForbidden, "You need an invite to register here.", "Necesita una invitación para registrarse aquí."},

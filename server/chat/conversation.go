@@ -55,6 +55,7 @@ type Participant struct {
 const (
 	nameMax        = 100
 	descriptionMax = 1000
+	avatarMax      = 2048 // bytes
 	adminsMax      = 10
 )
 
@@ -120,6 +121,9 @@ func (s *Service) group(ctx context.Context, by api.Caller, n newConversation) (
 	if err := checkNames(n.name, n.description, n.avatar); err != nil {
 		return nil, err
 	}
+	if n.avatar != nil && *n.avatar == "" {
+		n.avatar = nil
+	}
 	people := distinct(append([]string{by.UserID}, n.people...))
 	if most := s.config.Get().GroupMembersMax; len(people) > most {
 		return nil, api.E("GROUP_FULL", "max", most)
@@ -141,7 +145,7 @@ func (s *Service) group(ctx context.Context, by api.Caller, n newConversation) (
 	return c, err
 }
 
-// checkNames trims and checks what a group is called.
+// checkNames trims and checks what a group is called, and its picture.
 func checkNames(name, description, avatar *string) error {
 	if name != nil {
 		if *name = strings.TrimSpace(strings.ToValidUTF8(*name, "\uFFFD")); *name == "" || utf8.RuneCountInString(*name) > nameMax {
@@ -151,8 +155,12 @@ func checkNames(name, description, avatar *string) error {
 	if description != nil && utf8.RuneCountInString(*description) > descriptionMax {
 		return api.Invalid("description", fmt.Sprintf("expected at most %d characters", descriptionMax))
 	}
-	if avatar != nil && len(*avatar) > 2048 {
-		return api.Invalid("avatar", "expected at most 2048 bytes")
+	if avatar != nil {
+		picture, ok := account.OwnPicture(*avatar)
+		if !ok || len(picture) > avatarMax {
+			return api.Invalid("avatar", "must be an upload of this server")
+		}
+		*avatar = picture
 	}
 	return nil
 }

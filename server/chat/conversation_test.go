@@ -121,7 +121,7 @@ func TestAnUpdateChangesWhatIsGivenAndNullClears(t *testing.T) {
 		return text
 	}
 	for _, step := range []struct{ body, want string }{
-		{`{"name":" new "}`, "new|null|null"}, {`{"description":"d","avatar":"a"}`, "new|d|a"}, {`{"description":null}`, "new|null|a"},
+		{`{"name":" new "}`, "new|null|null"}, {`{"description":"d","avatar":"https://chat.example.org/uploads/a"}`, "new|d|/uploads/a"}, {`{"description":null}`, "new|null|/uploads/a"},
 		{`{"name":null,"avatar":null,"description":"e"}`, "new|e|null"}, {`{}`, "new|e|null"}, {`{"description":""}`, "new|null|null"},
 	} {
 		got := fetch[conversation](ada, "PATCH", path, step.body)
@@ -132,7 +132,10 @@ func TestAnUpdateChangesWhatIsGivenAndNullClears(t *testing.T) {
 	}
 	ada.Do("PUT", path, `{"name":""}`).Fails(400, "VALIDATION")
 	ada.Do("PUT", path, `{"description":42}`).Fails(400, "VALIDATION")
-	ada.Do("PUT", path, map[string]any{"avatar": strings.Repeat("x", 2049)}).Fails(400, "VALIDATION")
+	for _, avatar := range []string{"/uploads/" + strings.Repeat("x", 2049), "a", "https://elsewhere.example.org/a.png", "/uploads/../a", "/uploads/"} {
+		ada.Do("PUT", path, map[string]any{"avatar": avatar}).Fails(400, "VALIDATION")
+		ada.Do("POST", "/conversations/group", map[string]any{"name": "g", "participantIds": []string{bob.ID}, "avatar": avatar}).Fails(400, "VALIDATION")
+	}
 }
 
 func TestTheLastAdminToLeaveHandsOverToTheOldestMember(t *testing.T) {
