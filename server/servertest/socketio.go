@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 
+	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/socketio"
 )
@@ -165,6 +167,9 @@ func (io *IO) space(name string) chan socketio.Packet {
 	}
 	return io.spaces[name]
 }
+
+// Packets gives the packets of a namespace as they come, to tests that read them themselves.
+func (io *IO) Packets(namespace string) <-chan socketio.Packet { return io.space(namespace) }
 
 // WriteRaw sends a frame as it is.
 func (io *IO) WriteRaw(kind int, raw []byte) {
@@ -400,4 +405,23 @@ func (s *Space) Silent() {
 			s.t.Fatalf("heard what it must not: %s", e.Raw)
 		}
 	}
+}
+
+// Aged is the same person with an access token that ran out so long ago.
+func (u *User) Aged(past time.Duration) *User {
+	u.Server.t.Helper()
+	secrets, err := account.LoadSecrets(u.Server.Dir)
+	if err != nil {
+		u.Server.t.Fatal(err)
+	}
+	claims := jwt.MapClaims{}
+	if _, err := jwt.ParseWithClaims(u.Token, claims, func(*jwt.Token) (any, error) { return secrets.Signing, nil }); err != nil {
+		u.Server.t.Fatal(err)
+	}
+	claims["iat"], claims["exp"] = time.Now().Add(-past-15*time.Minute).Unix(), time.Now().Add(-past).Unix()
+	aged := *u
+	if aged.Token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secrets.Signing); err != nil {
+		u.Server.t.Fatal(err)
+	}
+	return &aged
 }
