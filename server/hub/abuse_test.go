@@ -153,46 +153,19 @@ func TestAClientThatDoesNotAnswerPingsIsClosed(t *testing.T) {
 	answers.Ask("conversation:list", nil).OK() // it has answered all the while
 }
 
-func TestASlowPhoneIsDroppedWhileOthersGoOn(t *testing.T) {
-	s := servertest.Start(t, "QUCKCHAT_SOCKET_QUEUE=8")
-	ada, bob := s.Register("ada"), s.Register("bob")
-	room := ada.Single(bob)
-	d := websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
-		c, err := net.Dial(network, addr)
-		if err == nil {
-			err = c.(*net.TCPConn).SetReadBuffer(256 << 10)
-		}
-		return c, err
-	}}
-	slow, _, err := d.Dial("ws"+strings.TrimPrefix(s.URL, "http")+"/socket.io/"+upgradeQuery, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slow.Close()
-	data, _ := json.Marshal(map[string]string{"token": bob.Token})
-	if err := slow.WriteMessage(websocket.TextMessage, socketio.Packet{Type: socketio.Connect, Namespace: "/chat", Data: data}.Frame()); err != nil {
+// lazyPhone opens a Socket.IO connection whose client reads no event until it is told to.
+func lazyPhone(t *testing.T, s *servertest.Server, u *servertest.User) *websocket.Conn {
+	t.Helper()
+	ws := lazyAt(t, s.URL+"/socket.io/"+upgradeQuery, u)
+	if err := ws.WriteMessage(websocket.TextMessage, []byte("40/chat,")); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // open, connected
-		if _, _, err := slow.ReadMessage(); err != nil {
+		if _, _, err := ws.ReadMessage(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sender := ada.IO("/chat")
-	const count = 400
-	for range count {
-		sender.Ask("message:send", big(room)).OK()
-	}
-	if got := len(sender.Pending()); got < count {
-		t.Errorf("the sender heard %d of %d", got, count)
-	}
-	n := 0
-	for err = nil; err == nil; n++ {
-		_, _, err = slow.ReadMessage()
-	}
-	if n >= count {
-		t.Errorf("the slow one got %d frames", n)
-	}
+	return ws
 }
 
 func TestAFloodOfRequestsThatAreNotReadIsCutOff(t *testing.T) {

@@ -211,6 +211,11 @@ func TestNobodyHasMoreSocketsThanAllowedEvenWhenTheyComeAtOnce(t *testing.T) {
 // lazy opens a socket whose client reads nothing until it is told to.
 func lazy(t *testing.T, s *servertest.Server, u *servertest.User) *websocket.Conn {
 	t.Helper()
+	return lazyAt(t, s.URL+"/api/v1/ws", u)
+}
+
+func lazyAt(t *testing.T, url string, u *servertest.User) *websocket.Conn {
+	t.Helper()
 	d := websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
 		c, err := net.Dial(network, addr)
 		if err == nil {
@@ -218,7 +223,7 @@ func lazy(t *testing.T, s *servertest.Server, u *servertest.User) *websocket.Con
 		}
 		return c, err
 	}}
-	ws, _, err := d.Dial("ws"+strings.TrimPrefix(s.URL, "http")+"/api/v1/ws", u.Bearer())
+	ws, _, err := d.Dial("ws"+strings.TrimPrefix(url, "http"), u.Bearer())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +259,7 @@ func TestASlowReaderIsDroppedAndLosesNothingWhileOthersGoOn(t *testing.T) {
 	ada, bob := s.Register("ada"), s.Register("bob")
 	room := ada.Single(bob)
 	since := bob.Socket().Seq
-	slow := lazy(t, s, bob)
+	slow, phone := lazy(t, s, bob), lazyPhone(t, s, bob)
 	sender := ada.Socket()
 	const count = 400
 	for i := range count {
@@ -268,6 +273,14 @@ func TestASlowReaderIsDroppedAndLosesNothingWhileOthersGoOn(t *testing.T) {
 	last, n, code := readAll(slow, count)
 	if n >= count || code != 4001 && code != -1 && code != websocket.CloseAbnormalClosure {
 		t.Fatalf("the slow reader got %d messages and %d", n, code)
+	}
+	for n := 0; ; n++ {
+		if _, _, err := phone.ReadMessage(); err != nil {
+			break
+		}
+		if n == count {
+			t.Fatal("the slow phone is not cut off")
+		}
 	}
 	back := bob.Resume(max(last, since))
 	for range count - n {
@@ -316,6 +329,9 @@ func TestAStopDoesNotWaitForWhoHasNotSignedInAndLeavesNothingBehind(t *testing.T
 		}
 	}
 	sockets[0].Ask("typing:start", map[string]any{"conversationId": room})
+	phones := []*servertest.IO{s.IO(), ada.IO("/chat").IO, bob.IO("/").IO, s.IO().Connect("/chat", bob, map[string]any{"recover": true}).IO}
+	phones[1].Connect("/", ada, nil)
+	ada.IO("/chat").Close()
 	stranger, _ := s.Dial("", nil)
 	gone := lazy(t, s, bob)
 	gone.Close()
@@ -329,6 +345,11 @@ func TestAStopDoesNotWaitForWhoHasNotSignedInAndLeavesNothingBehind(t *testing.T
 			t.Errorf("socket %d is closed with %d", i, code)
 		}
 	}
+	for i, phone := range phones {
+		if code := phone.Code(); code != 1012 {
+			t.Errorf("Socket.IO connection %d is closed with %d", i, code)
+		}
+	}
 	for deadline := time.Now().Add(servertest.Patience); len(ours()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("left behind:\n%s", strings.Join(ours(), "\n\n"))
@@ -340,7 +361,7 @@ func TestAStopDoesNotWaitForWhoHasNotSignedInAndLeavesNothingBehind(t *testing.T
 func ours() (list []string) {
 	stacks := make([]byte, 4<<20)
 	for _, g := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-		if strings.Contains(g, "quckchat/quckchat/server") && !strings.Contains(g, "testing.tRunner") && !strings.Contains(g, "servertest.(*Socket).read") {
+		if strings.Contains(g, "quckchat/quckchat/server") && !strings.Contains(g, "testing.tRunner") && !strings.Contains(g, "servertest.(*Socket).read") && !strings.Contains(g, "servertest.(*IO).read") {
 			list = append(list, g)
 		}
 	}

@@ -218,3 +218,96 @@ func TestEveryVerbOfTheTableCanBeSpoken(t *testing.T) {
 	chat.WriteRaw(websocket.TextMessage, []byte(`42/chat,["message:send",{"conversationId":"`+room+`","content":"two"},"more",{}]`))
 	chat.Expect("message:new")
 }
+
+func TestTheWebClientHearsItsOwnNamesInEnvelopes(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
+	web, phone := bob.IO("/"), bob.IO("/chat")
+	ada.IO("/chat")
+	room := ada.Group("g", bob)
+	if c := in[struct{ ID, Type string }](t, web.Expect("conversation:new").Data); c.ID != room || c.Type != "group" {
+		t.Errorf("conversation:new: %+v", c)
+	}
+	about := func(name string) json.RawMessage { t.Helper(); return web.Expect(name).Data }
+	type plain struct{ ID, ConversationID, SenderID, Content string }
+	first := ada.Send(room, "temp-1 & <b>")
+	if m := in[plain](t, about("message:new")); m.ID != first || m.SenderID != ada.ID || m.Content != "temp-1 & <b>" || m.ConversationID != room {
+		t.Errorf("message:new: %+v", m)
+	}
+	ada.Do("PUT", "/messages/"+first, map[string]any{"content": "changed"}).OK(nil)
+	if m := in[plain](t, about("message:update")); m.ID != first || m.Content != "changed" {
+		t.Errorf("message:update: %+v", m)
+	}
+	ada.Do("POST", "/conversations/"+room+"/read", nil).OK(nil)
+	if r := in[struct{ ConversationID, UserID, MessageID string }](t, about("read:receipt")); r.ConversationID != room || r.UserID != ada.ID || r.MessageID != first {
+		t.Errorf("read:receipt: %+v", r)
+	}
+	ada.Do("DELETE", "/messages/"+first, nil).OK(nil)
+	if d := in[struct{ MessageID, ConversationID string }](t, about("message:delete")); d.MessageID != first || d.ConversationID != room {
+		t.Errorf("message:delete: %+v", d)
+	}
+	ada.Do("PUT", "/conversations/"+room, map[string]any{"name": "renamed"}).OK(nil)
+	if c := in[struct{ ID, Name string }](t, about("conversation:update")); c.ID != room || c.Name != "renamed" {
+		t.Errorf("conversation:update: %+v", c)
+	}
+	other := ada.IO("/")
+	for _, name := range []string{"typing:start", "typing:stop"} {
+		other.Emit(name, map[string]any{"conversationId": room})
+		e := in[struct {
+			ConversationID, UserID string
+			IsTyping               *bool
+		}](t, about(name))
+		if e.ConversationID != room || e.UserID != ada.ID || e.IsTyping == nil || *e.IsTyping != (name == "typing:start") {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	sent := other.Ask("message:send", map[string]any{"conversationId": room, "content": "by socket"}).OK()
+	if m := in[plain](t, sent.Message); m.SenderID != ada.ID || m.Content != "by socket" {
+		t.Errorf("acknowledged with %s", sent.Raw)
+	}
+	about("message:new")
+	carlsRoom := carl.Single(bob)
+	about("conversation:new")
+	carl.IO("/chat")
+	if p := in[struct{ ID, Status string }](t, web.Until("user:online").Data); p.ID != carl.ID || p.Status != "online" {
+		t.Errorf("user:online: %+v of %s", p, carlsRoom)
+	}
+	for _, want := range []string{"conversation:new", "message:new", "message:edited", "message:read", "message:deleted", "conversation:updated", "typing:start", "typing:stop", "message:new", "conversation:new"} {
+		phone.Expect(want)
+	}
+	phone.Silent()
+}
+
+func TestBothDoorsHearTheSameInTheSameOrder(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
+	room := ada.Group("g", bob, carl)
+	native, phone, web := carl.Socket(), carl.IO("/chat"), carl.IO("/")
+	const each = 40
+	done := make(chan struct{})
+	speakers := []*servertest.Space{ada.IO("/chat"), bob.IO("/")}
+	for i, speaker := range speakers {
+		go func() {
+			for j := range each {
+				speaker.Emit("message:send", map[string]any{"conversationId": room, "content": fmt.Sprint(i, "/", j)})
+			}
+			done <- struct{}{}
+		}()
+	}
+	typist := ada.Socket()
+	for j := range each {
+		if f := typist.Ask("message:send", map[string]any{"conversationId": room, "content": fmt.Sprint("n/", j)}); !f.OK {
+			t.Errorf("%s", f.Raw)
+		}
+	}
+	for range speakers {
+		<-done
+	}
+	for n := range 3 * each {
+		want := decode[message](t, native.Expect("message:new"))
+		p, w := in[message](t, phone.Expect("message:new").Data), in[struct{ ID, Content string }](t, web.Expect("message:new").Data)
+		if want.N != int64(n+1) || p.ID != want.ID || w.ID != want.ID || *p.Content != w.Content || *want.Content != w.Content {
+			t.Fatalf("at %d: native %+v, phone %+v, web %+v", n+1, want, p, w)
+		}
+	}
+}
