@@ -121,7 +121,8 @@ func (s *Server) open(dir string, o Options) (err error) {
 	s.jobs = job.New(s.db, s.log)
 	s.account = account.New(account.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Config: s.config, Secrets: secrets, Log: s.log,
-		Online: func(userID string) bool { return s.hub.Online(userID) },
+		Online:  func(userID string) bool { return s.hub.Online(userID) },
+		Privacy: func(userID string, p account.Privacy) { s.hub.SetPrivacy(userID, hub.Privacy(p)) },
 	})
 	s.events.Register(s.account.Events()...)
 	if s.search, err = chat.OpenSearch(filepath.Join(dir, "search.db"), s.db, s.events, s.log); err != nil {
@@ -132,7 +133,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 	c := s.config.Get()
 	options := hub.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Handshake: s.account.Handshake, Alive: s.account.Alive,
-		Describe: s.describe, Origin: s.allowedOrigin, Offline: s.offline, Log: s.log,
+		Describe: s.describe, Origin: s.allowedOrigin, Offline: s.offline, Privacy: privacyOf, Log: s.log,
 		Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
 	}
 	if c.RateLimits {
@@ -296,6 +297,11 @@ func (s *Server) offline(userID string, at time.Time) {
 	if err := s.account.Seen(context.Background(), userID, at); err != nil && !s.stopping.Load() {
 		s.log.Warn("note last seen", "error", err)
 	}
+}
+
+func privacyOf(q storage.Querier, userID string) (hub.Privacy, error) {
+	p, err := account.PrivacyOf(q, userID)
+	return hub.Privacy(p), err
 }
 
 type closer func() error

@@ -110,7 +110,7 @@ CREATE TABLE user (
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     erased_at     INTEGER
-) STRICT;
+, photo_for TEXT NOT NULL DEFAULT 'everyone', status_for TEXT NOT NULL DEFAULT 'everyone', hides_seen INTEGER NOT NULL DEFAULT 0, hides_reads INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX user_role ON user (role);
 
@@ -149,15 +149,11 @@ CREATE TABLE device (
     device_id      TEXT    NOT NULL,
     name           TEXT    NOT NULL DEFAULT '',
     type           TEXT    NOT NULL DEFAULT 'mobile',
-    push_platform  TEXT    NOT NULL DEFAULT '',
-    push_token     TEXT,
     last_seq       INTEGER NOT NULL DEFAULT 0,
     linked_at      INTEGER NOT NULL,
     last_active_at INTEGER NOT NULL,
     PRIMARY KEY (user_id, device_id)
 ) STRICT;
-
-CREATE UNIQUE INDEX device_push ON device (push_token) WHERE push_token IS NOT NULL;
 
 CREATE TABLE contact (
     user_id    TEXT    NOT NULL REFERENCES user (id),
@@ -340,6 +336,20 @@ CREATE TABLE pinned_message (
     pinned_at       INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, message_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE push_token (
+    token      TEXT    NOT NULL PRIMARY KEY,
+    user_id    TEXT    NOT NULL REFERENCES user (id),
+    session_id TEXT    NOT NULL, -- that registered it: when it ends the token goes
+    device_id  TEXT    NOT NULL DEFAULT '', -- of a linked device, when it is known
+    platform   TEXT    NOT NULL, -- fcm, apns, expo, web
+    created_at INTEGER NOT NULL,
+    used_at    INTEGER NOT NULL  -- last registered again
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX push_token_user ON push_token (user_id, device_id);
+
+CREATE INDEX push_token_session ON push_token (session_id);
 
 CREATE TABLE reaction (
     message_id TEXT    NOT NULL,

@@ -29,7 +29,8 @@ type Options struct {
 	Config  *config.Live
 	Secrets Secrets
 	Log     *slog.Logger
-	Online  func(userID string) bool // nil goes by the stored status
+	Online  func(userID string) bool       // nil takes everybody for online
+	Privacy func(userID string, p Privacy) // called after the commit of a change; it does not block. Nil where nobody listens
 }
 
 // Service holds the operations on accounts. Its methods may be called from any goroutine.
@@ -41,6 +42,7 @@ type Service struct {
 	secrets  Secrets
 	log      *slog.Logger
 	online   func(userID string) bool
+	privacy  func(userID string, p Privacy)
 	sessions standings
 	cost     cost          // of a new hash
 	hashing  chan struct{} // a place per password being hashed: each takes 19 MiB
@@ -53,14 +55,14 @@ func New(o Options) *Service {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
-		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online,
+		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online, privacy: o.Privacy,
 		sessions: standings{new: map[string]standing{}}, cost: fullCost, hashing: make(chan struct{}, hashesAtOnce),
 	}
 }
 
 // Routes returns the rows of the table.
 func (s *Service) Routes() []api.Row {
-	return []api.Row{
+	rows := []api.Row{
 		api.Op("POST /auth/register", "", api.RolePublic, api.TierRegister, s.Register, api.Doc("Create an account and sign in.")),
 		api.Op("POST /auth/login", "", api.RolePublic, api.TierLogin, s.Login, api.OK, api.Doc("Sign in with a password.")),
 		api.Op("POST /auth/refresh", "", api.RolePublic, tierRefresh, s.Refresh, api.OK, api.Doc("Exchange a refresh token for new tokens.")),
@@ -87,12 +89,17 @@ func (s *Service) Routes() []api.Row {
 		api.Op("GET /invites", "", api.RoleSuperAdmin, api.TierAdmin, s.Invites, api.Doc("The invites, newest first.")),
 		api.Op("DELETE /invites/{inviteId}", "", api.RoleSuperAdmin, api.TierAdmin, s.RevokeInvite, api.Doc("Make an invite invalid.")),
 	}
+	for _, more := range [][]api.Row{s.settingsRoutes(), s.statusRoutes(), s.blockRoutes()} {
+		rows = append(rows, more...)
+	}
+	return rows
 }
 
 // Events returns the kinds of events that accounts emit.
 func (s *Service) Events() []event.Kind {
 	return []event.Kind{
 		{Name: kindUpdated, Doc: "Your profile changed; to your own devices.", Value: Self{}, Render: renderUpdated},
+		{Name: kindSettings, Doc: "Your settings changed, or whom you block; to your own devices.", Value: &Settings{}, Render: renderSettings},
 		{Name: kindRevoked, Doc: "Your session has ended; the socket closes with 4401.", Value: Revoked{}, Render: renderRevoked},
 	}
 }

@@ -29,7 +29,7 @@ type Self struct {
 	DisplayName   string   `json:"displayName"`
 	Avatar        *string  `json:"avatar"`
 	Bio           *string  `json:"bio"`
-	Status        string   `json:"status"`
+	Status        string   `json:"status"` // what they chose to be shown as while they are here
 	LastSeen      *string  `json:"lastSeen"`
 	PublicKey     *string  `json:"publicKey"`
 	IsActive      bool     `json:"isActive"`
@@ -232,7 +232,7 @@ func (p *Self) scan(row interface{ Scan(...any) error }) error {
 	if err != nil {
 		return err
 	}
-	p.MongoID, p.Permissions, p.LinkedDevices = p.ID, []string{}, []string{}
+	p.MongoID, p.Permissions, p.LinkedDevices, p.Status = p.ID, []string{}, []string{}, chosen(p.Status)
 	p.CreatedAt, p.UpdatedAt = api.Millis(created), api.Millis(updated)
 	if seen.Valid {
 		at := api.Millis(seen.Int64)

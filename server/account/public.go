@@ -8,8 +8,8 @@ import (
 	"github.com/quckchat/quckchat/storage"
 )
 
-// Public is a person as others see them in every list and message. It is shared by all who see it, so nothing in it
-// depends on who is looking.
+// Public is a person as others see them in every list and message. Where it is shared by all who see it, nothing in it
+// depends on who is looking: a picture that is not for everyone is not in it.
 type Public struct {
 	MongoID     string  `json:"_id"`
 	ID          string  `json:"id"`
@@ -19,10 +19,11 @@ type Public struct {
 	IsVerified  bool    `json:"isVerified"`
 }
 
-// PublicColumns are the columns that ScanPublic reads, of the table user under the alias u.
-const PublicColumns = "u.id, u.username, u.display_name, u.avatar, u.is_verified"
+// PublicColumns are the columns of a Public that is shared, of the table user under the alias u. For one viewer there
+// is PublicColumnsFor.
+const PublicColumns = "u.id, u.username, u.display_name, CASE WHEN u.photo_for = 'everyone' THEN u.avatar END, u.is_verified"
 
-// PublicTargets returns where to scan PublicColumns to, for a query that reads more beside them.
+// PublicTargets returns where to scan PublicColumns or PublicColumnsFor to, for a query that reads more beside them.
 func (p *Public) PublicTargets() []any {
 	return []any{&p.ID, &p.Username, &p.DisplayName, &p.Avatar, &p.IsVerified}
 }

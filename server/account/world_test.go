@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +227,26 @@ func (w *world) audited() (actions []string, all string) {
 		return rows.Err()
 	}))
 	return actions, all
+}
+
+// manyPeople makes guests and runs a statement for each of them, with the arguments and the guest's id.
+func (w *world) manyPeople(t *testing.T, n int, statement string, args ...any) {
+	t.Helper()
+	for at := 0; at < n; at += 1000 {
+		must(t, w.db.Write(t.Context(), "guests", func(tx *storage.Tx) error {
+			for i := at; i < min(n, at+1000); i++ {
+				id := fmt.Sprint("guest", i)
+				if _, err := tx.Exec(`INSERT INTO user (id, username, username_key, display_name, search_key, created_at, updated_at)
+					VALUES (?1, ?1, ?1, ?1, ?1, 1, 1) ON CONFLICT DO NOTHING`, id); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(statement, append(slices.Clone(args), id)...); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -2,6 +2,8 @@ package chat
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +34,9 @@ type typists struct {
 
 // typist is somebody typing, until the timer.
 type typist struct {
-	timer *time.Timer
-	name  string
+	timer  *time.Timer
+	name   string
+	except []string // people of the conversation who were never told of it
 }
 
 func newTypists(events *event.Log) *typists {
@@ -62,34 +65,42 @@ func (t *typists) routes(s *Service) []api.Row {
 // type_ tells the other members. Codes: CONVERSATION_NOT_FOUND.
 func (s *Service) type_(ctx context.Context, by api.Caller, conversationID string, start bool) (Done, error) {
 	var me account.Public
+	var except []string
 	err := s.db.Read(ctx, func(v storage.View) error {
 		if _, err := memberOf(v, by, conversationID); err != nil {
 			return err
 		}
 		known, err := account.Publics(v, []string{by.UserID})
 		me = known[by.UserID]
+		if err != nil || !start {
+			return err
+		}
+		except, err = blockedMembers(v, conversationID, by.UserID)
 		return err
 	})
 	if err != nil {
 		return Done{}, err
 	}
 	if start {
-		s.typing.start(conversationID, me)
+		s.typing.start(conversationID, me, except)
 	} else {
 		s.typing.stop(conversationID, me.ID)
 	}
 	return Done{true}, nil
 }
 
-func (t *typists) start(conversationID string, who account.Public) {
+// start tells the others but those in except. Whoever was told once is told of the end, though a block came meanwhile.
+func (t *typists) start(conversationID string, who account.Public, except []string) {
 	key := [2]string{conversationID, who.ID}
+	never := except
 	t.mu.Lock()
 	if was, ok := t.active[key]; ok {
 		was.timer.Stop()
+		never = slices.DeleteFunc(slices.Clone(except), func(id string) bool { return !slices.Contains(was.except, id) })
 	}
-	t.active[key] = typist{time.AfterFunc(typingLasts, func() { t.stop(conversationID, who.ID) }), who.DisplayName}
+	t.active[key] = typist{time.AfterFunc(typingLasts, func() { t.stop(conversationID, who.ID) }), who.DisplayName, never}
 	t.mu.Unlock()
-	t.say("typing:start", conversationID, who.ID, who.DisplayName)
+	t.say("typing:start", conversationID, who.ID, who.DisplayName, except)
 }
 
 func (t *typists) stop(conversationID, userID string) {
@@ -102,15 +113,15 @@ func (t *typists) stop(conversationID, userID string) {
 	}
 	t.mu.Unlock()
 	if ok {
-		t.say("typing:stop", conversationID, userID, was.name)
+		t.say("typing:stop", conversationID, userID, was.name, was.except)
 	}
 }
 
-func (t *typists) say(kind, conversationID, userID, name string) {
+func (t *typists) say(kind, conversationID, userID, name string, except []string) {
 	t.events.Tell(event.Live{
 		Event:  event.Event{Kind: kind, Scope: event.ScopeConversation, ScopeID: conversationID, ActorID: userID},
 		Value:  Typing{conversationID, userID, name, api.Time(time.Now()), kind == "typing:start"},
-		Except: []string{userID},
+		Except: append([]string{userID}, except...),
 	})
 }
 
@@ -127,4 +138,17 @@ func (s *Service) StopTyping(userID string) {
 	for _, conversationID := range where {
 		s.typing.stop(conversationID, userID)
 	}
+}
+
+// blockedMembers are the members of a conversation whom somebody blocks, or who block them: they see nothing of what
+// that person does in this moment.
+func blockedMembers(q storage.Querier, conversationID, userID string) ([]string, error) {
+	rows, err := q.Query(`SELECT m.user_id FROM member m
+		WHERE (EXISTS (SELECT 1 FROM block a WHERE a.user_id = ?1) OR EXISTS (SELECT 1 FROM block a WHERE a.blocked_id = ?1))
+		AND m.conversation_id = ?2 AND m.left_seq IS NULL AND (EXISTS (SELECT 1 FROM block b WHERE b.user_id = ?1 AND b.blocked_id = m.user_id)
+			OR EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = ?1))`, userID, conversationID)
+	if err != nil {
+		return nil, fmt.Errorf("find blocks: %w", err)
+	}
+	return scanIDs(rows)
 }

@@ -73,6 +73,8 @@ type Kind struct {
 	// Membership says how the event changes the audience of its conversation; nil when it does not. Joins count from
 	// this event on, departures after it.
 	Membership func(e Event) (joined, left []string)
+	// Receipt says that the event tells what its actor has read: it is not for those who hide what they read themselves.
+	Receipt bool
 }
 
 // Log is the event log of one database.

@@ -189,6 +189,25 @@ func (c *conn) refuse(err error) {
 	}
 }
 
+// load notes that somebody's privacy may be read, so that changes meanwhile are kept for it; done ends that.
+func (h *Hub) load(userID string) (done func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.loading[userID]
+	if l == nil {
+		l = &loading{}
+		h.loading[userID] = l
+	}
+	l.count++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if l.count--; l.count == 0 {
+			delete(h.loading, userID)
+		}
+	}
+}
+
 // stay is a row of member that matters to somebody who connects.
 type stay struct {
 	conversationID string
@@ -200,16 +219,21 @@ type stay struct {
 // TOO_MANY_SOCKETS, OVERLOADED, INVALID_TOKEN when the session has ended since it was checked.
 func (h *Hub) attach(ctx context.Context, s *stream, catchingUp bool, greeting func(seq int64) []byte) (at int64, err error) {
 	c := s.conn
+	defer h.load(c.by.UserID)()
 	for range 10 {
 		h.mu.Lock()
 		published := h.seq
 		_, here := h.people[c.by.UserID]
 		h.mu.Unlock()
 		var stays []stay
+		var privacy Privacy
 		head := published
 		if !here {
 			err := h.opts.DB.Read(ctx, func(v storage.View) (err error) {
 				if head, err = event.Head(v); err != nil {
+					return err
+				}
+				if privacy, err = h.opts.Privacy(v, c.by.UserID); err != nil {
 					return err
 				}
 				stays, err = staysOf(v, c.by.UserID, published)
@@ -220,7 +244,7 @@ func (h *Hub) attach(ctx context.Context, s *stream, catchingUp bool, greeting f
 				return 0, err
 			}
 		}
-		at, ok, err := h.tryAttach(s, stays, head, here, catchingUp, greeting)
+		at, ok, err := h.tryAttach(s, stays, privacy, head, here, catchingUp, greeting)
 		if err != nil {
 			return 0, err
 		}
@@ -255,10 +279,10 @@ func staysOf(q storage.Querier, userID string, seq int64) ([]stay, error) {
 	return stays, rows.Err()
 }
 
-// tryAttach attaches at the seq published now, given the stays as of head; not ok means that the memberships must be
-// read again, because more changed meanwhile than the hub remembers.
+// tryAttach attaches at the seq published now, given the stays and the privacy as of head; not ok means that the
+// memberships must be read again, because more changed meanwhile than the hub remembers.
 // The greeting is queued here, before anything live can be.
-func (h *Hub) tryAttach(s *stream, stays []stay, head int64, expected, catchingUp bool, greeting func(seq int64) []byte) (at int64, ok bool, err error) {
+func (h *Hub) tryAttach(s *stream, stays []stay, privacy Privacy, head int64, expected, catchingUp bool, greeting func(seq int64) []byte) (at int64, ok bool, err error) {
 	c := s.conn
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -276,7 +300,10 @@ func (h *Hub) tryAttach(s *stream, stays []stay, head int64, expected, catchingU
 		if h.seq > head && len(h.changes) > changesKept && h.changes[0].seq > head {
 			return 0, false, nil
 		}
-		p = &person{id: c.by.UserID, rooms: map[string]*room{}}
+		p = &person{id: c.by.UserID, rooms: map[string]*room{}, privacy: privacy}
+		if fresh := h.loading[p.id].fresh; fresh != nil {
+			p.privacy = *fresh
+		}
 		for _, s := range stays {
 			if s.joined <= h.seq && (!s.left.Valid || s.left.Int64 > h.seq) {
 				h.enter(p, s.conversationID)
@@ -320,7 +347,7 @@ func (h *Hub) tryAttach(s *stream, stays []stay, head int64, expected, catchingU
 		h.open.Add(1)
 	}
 	if appeared {
-		h.announce(p, "user:online", presenceValue{UserID: p.id, online: true})
+		h.announce(p, "user:online", presence(p))
 	}
 	return h.seq, true, nil
 }

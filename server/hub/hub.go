@@ -46,6 +46,7 @@ type Options struct {
 	Describe     func(r *http.Request) api.Caller
 	Origin       func(r *http.Request) bool // whether a browser page of this origin may connect
 	Offline      func(userID string, at time.Time)
+	Privacy      func(q storage.Querier, userID string) (Privacy, error) // what others may see of somebody
 	Log          *slog.Logger
 	Heartbeat    time.Duration // between two signs of life; a socket silent for two and a half is closed
 	Queue        int           // frames that may wait for a connection
@@ -69,6 +70,7 @@ type Hub struct {
 	engine   wheel
 	changes  []change           // the latest membership changes, oldest first
 	waiting  map[*conn]struct{} // sockets that are not attached yet
+	loading  map[string]*loading
 	closing  bool
 
 	pending  atomic.Int64 // sockets not yet authenticated
@@ -87,6 +89,8 @@ type person struct {
 	sockets int // connections that the streams belong to
 	rooms   map[string]*room
 	grace   *time.Timer
+
+	privacy Privacy
 }
 
 // room is a conversation with at least one member online.
@@ -118,7 +122,7 @@ const (
 
 // New makes a hub. SetTable must be called before the first connection.
 func New(o Options) *Hub {
-	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*stream{}, waiting: map[*conn]struct{}{}, flushers: make(chan []*conn, 64)}
+	h := &Hub{opts: o, people: map[string]*person{}, rooms: map[string]*room{}, sessions: map[string][]*stream{}, waiting: map[*conn]struct{}{}, loading: map[string]*loading{}, flushers: make(chan []*conn, 64)}
 	h.native.init()
 	h.engine.init()
 	h.seq = o.Events.Committed()
@@ -199,7 +203,7 @@ func (h *Hub) deliver(e event.Live) {
 		if r := h.rooms[e.ScopeID]; r != nil {
 			for id, p := range r.people {
 				switch {
-				case slices.Contains(e.Except, id):
+				case slices.Contains(e.Except, id), known && kind.Receipt && p.privacy.HidesReads && id != e.ActorID:
 				case slices.Contains(e.Apart.People, id):
 					h.give(&apart, p.streams)
 				default:

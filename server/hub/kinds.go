@@ -13,8 +13,8 @@ type seqValue struct {
 // presenceValue is the payload of user:online and user:offline.
 type presenceValue struct {
 	UserID   string `json:"userId"`
+	Status   string `json:"status,omitempty"` // of one who is online: online, away, busy
 	LastSeen string `json:"lastSeen,omitempty"`
-	online   bool
 }
 
 // View is what the web client reads: the person, as far as the hub knows them (contract 4.6).
@@ -26,9 +26,9 @@ func (v presenceValue) View(api.Dialect) any {
 		Email      string `json:"email"`
 		Status     string `json:"status"`
 		LastSeenAt string `json:"lastSeenAt,omitempty"`
-	}{v.UserID, v.UserID, v.UserID, "", "offline", v.LastSeen}
-	if v.online {
-		out.Status = "online"
+	}{v.UserID, v.UserID, v.UserID, "", v.Status, v.LastSeen}
+	if out.Status == "" {
+		out.Status = "offline"
 	}
 	return out
 }
@@ -40,7 +40,7 @@ func (h *Hub) Events() []event.Kind {
 		{Name: "heartbeat", Doc: "Everything up to this seq has been sent to you.", Value: seqValue{}},
 		{Name: "resumed", Doc: "You have everything you missed up to this seq.", Value: seqValue{}},
 		{Name: "resync", Doc: "The log does not reach back to where you were: fetch your lists again.", Value: seqValue{}},
-		{Name: "user:online", Doc: "Somebody you share a conversation with has come. Where more than a hundred people are online, ask `presence:list` instead.", Value: presenceValue{}},
-		{Name: "user:offline", Doc: "They have gone.", Value: presenceValue{}},
+		{Name: "user:online", Doc: "Somebody you share a conversation with has come, or changed their status: online, away or busy. Where more than a hundred people are online, ask `presence:list` instead.", Value: presenceValue{}},
+		{Name: "user:offline", Doc: "They have gone, or show you no longer that they are here.", Value: presenceValue{}},
 	}
 }

@@ -82,6 +82,9 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 		{"an archive", func() { put(bob, "POST", "/conversations/"+room+"/archive", nil) }},
 		{"a clearing", func() { put(bob, "DELETE", "/conversations/"+room+"/messages", nil) }},
 		{"a profile", func() { put(bob, "PUT", "/users/me", map[string]any{"displayName": "Bobby"}) }},
+		{"a setting", func() { put(bob, "PUT", "/users/me/settings", map[string]any{"darkMode": true}) }},
+		{"a block", func() { put(bob, "POST", "/users/me/blocked-users", map[string]any{"userId": carl.ID}) }},
+		{"a status", func() { put(bob, "PUT", "/users/me/status", map[string]any{"status": "busy"}) }},
 		{"a deleted group", func() { put(ada, "DELETE", "/conversations/"+room, nil) }},
 	} {
 		step.do()

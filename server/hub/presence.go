@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
-	"github.com/quckchat/quckchat/server/event"
 )
 
 // ticketLife is how long a ticket may be redeemed, once.
@@ -59,18 +58,19 @@ func (h *Hub) redeem(_ context.Context, ticket string, by *api.Caller) error {
 	return nil
 }
 
-// Online is who is online.
+// Online is who is online, and what those chose to be shown as who are not simply online.
 type Online struct {
-	Online []string `json:"online"`
+	Online   []string          `json:"online"`
+	Statuses map[string]string `json:"statuses"` // away, busy
 }
 
 // presenceListMax bounds the answer of Presence.
 const presenceListMax = 5000
 
-// Presence lists who is online of those the caller shares a conversation with. It knows the caller's conversations
+// Presence lists who is online of those the caller shares a conversation with, as settings and blocks allow. It knows the caller's conversations
 // while they have a socket open; without one the list is empty.
 func (h *Hub) Presence(_ context.Context, by api.Caller, _ *struct{}) (Online, error) {
-	out := Online{Online: []string{}}
+	out := Online{Online: []string{}, Statuses: map[string]string{}}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.people[by.UserID]
@@ -79,10 +79,17 @@ func (h *Hub) Presence(_ context.Context, by api.Caller, _ *struct{}) (Online, e
 	}
 	seen := map[string]bool{p.id: true}
 	for _, r := range p.rooms {
-		for id := range r.people {
-			if !seen[id] && len(out.Online) < presenceListMax {
-				seen[id] = true
-				out.Online = append(out.Online, id)
+		for id, other := range r.people {
+			if seen[id] || len(out.Online) >= presenceListMax {
+				continue
+			}
+			seen[id] = true
+			if !sees(p, other) {
+				continue
+			}
+			out.Online = append(out.Online, id)
+			if status := other.privacy.Status; status != "" && status != "online" {
+				out.Statuses[id] = status
 			}
 		}
 	}
@@ -97,35 +104,15 @@ func (h *Hub) Online(userID string) bool {
 	return h.people[userID] != nil
 }
 
-// announce tells those who share a conversation with p. In a conversation with many people online presence is asked
-// for instead: a thousand people coming back at once would otherwise be a million frames. The caller holds mu.
+// announce tells those who may see the presence of p. The caller holds mu.
 func (h *Hub) announce(p *person, kind string, value presenceValue) {
-	t := telling{Live: event.Live{Event: event.Event{Kind: kind}, Value: value}}
-	var list []*conn
-	seen := map[string]bool{p.id: true}
-	for _, r := range p.rooms {
-		if len(r.people) > presenceRoomMax {
-			continue
+	t := teller{}
+	h.around(p, func(other *person) {
+		if sees(other, p) {
+			t.tell(other, kind, value)
 		}
-		for id, other := range r.people {
-			if seen[id] {
-				continue
-			}
-			seen[id] = true
-			for _, s := range other.streams {
-				if b, err := t.frame(s.form); err == nil && len(b) > 0 && s.push(b, 0) {
-					list = append(list, s.conn)
-				}
-			}
-		}
-	}
-	if len(list) > 0 {
-		go func() {
-			for _, c := range list {
-				c.flush()
-			}
-		}()
-	}
+	})
+	t.flush()
 }
 
 // left ends the grace of somebody who has not come back.

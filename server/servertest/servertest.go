@@ -135,6 +135,17 @@ func (s *Server) Register(name string) *User {
 	return &User{Server: s, Name: name, ID: out.User.ID, Token: out.AccessToken, Refresh: out.RefreshToken}
 }
 
+// Again signs the same person in once more, as on another device.
+func (u *User) Again() *User {
+	u.Server.t.Helper()
+	var out struct {
+		AccessToken  string `json:"accessToken"`
+		RefreshToken string `json:"refreshToken"`
+	}
+	u.Server.Nobody().Do("POST", "/auth/login", map[string]any{"username": u.Name, "password": Password}).OK(&out)
+	return &User{Server: u.Server, Name: u.Name, ID: u.ID, Token: out.AccessToken, Refresh: out.RefreshToken}
+}
+
 // Reply is an answer of the REST API.
 type Reply struct {
 	t      testing.TB
