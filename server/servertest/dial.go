@@ -56,3 +56,18 @@ func (s *Socket) Pending() []Frame {
 
 // Greeting gives the frames as they come, the first one first.
 func (s *Socket) Greeting() <-chan Frame { return s.frames }
+
+// Arrived returns what has come and was not read yet: at least all that was committed before the call.
+func (s *Socket) Arrived() []Frame {
+	s.t.Helper()
+	s.server.settle()
+	s.Ask("ping", nil) // what was told before is queued before the answer, and what is caught up on comes first
+	return s.Taken()
+}
+
+// Taken returns what had come before the last answer and was not read yet.
+func (s *Socket) Taken() []Frame {
+	frames := s.before
+	s.before = nil
+	return frames
+}

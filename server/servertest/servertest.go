@@ -48,7 +48,13 @@ type Server struct {
 // "QUCKCHAT_REGISTRATION=invite". It stops with the test.
 func Start(t testing.TB, env ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir(), env: env}
+	return StartIn(t, t.TempDir(), env...)
+}
+
+// StartIn is Start on a directory that is there already, such as a copy of a stopped server's.
+func StartIn(t testing.TB, dir string, env ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: dir, env: env}
 	s.Boot()
 	t.Cleanup(s.Stop)
 	return s
