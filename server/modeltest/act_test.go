@@ -1,0 +1,651 @@
+package modeltest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
+)
+
+// action is something that somebody does on a device: how it is asked, how it must end, and what is then different.
+type action struct {
+	what       string
+	by         *person
+	on         *device
+	method     string
+	path       string // with {names} of ids
+	verb       string // the same on the socket
+	ids, body  map[string]any
+	overSocket bool
+	want       func() verdict               // as things stand when it is done
+	done       func(answer json.RawMessage) // it ended well: the model follows
+	mine       func(answer json.RawMessage) // the device deals with its own answer
+	sign       event.Event                  // its event in the log; empty fields are not looked at
+	class      string                       // in a storm, of these only one: their events could not be told apart
+}
+
+// dice decide.
+type dice struct{ *rand.Rand }
+
+func roll(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 7))} }
+
+func (d dice) oneIn(n int) bool { return d.IntN(n) == 0 }
+
+// pick returns one of a list, the zero value of an empty one.
+func pick[T any](d dice, list []T) (one T) {
+	if len(list) > 0 {
+		one = list[d.IntN(len(list))]
+	}
+	return one
+}
+
+// actions are what can be done, and how often, in a hundred or so. One that makes no sense at the moment is nil.
+var actions = []struct {
+	name   string
+	weight int
+	make   func(t *trial, d dice, by *person) *action
+}{
+	{"send", 34, (*trial).send},
+	{"retry", 3, (*trial).retry},
+	{"edit", 9, (*trial).edit},
+	{"delete", 6, (*trial).erase},
+	{"read", 12, (*trial).read},
+	{"read message", 4, (*trial).readMessage},
+	{"read all", 2, (*trial).readAll},
+	{"look", 4, (*trial).look},
+	{"single", 5, (*trial).single},
+	{"group", 3, (*trial).group},
+	{"rename", 3, (*trial).rename},
+	{"add", 7, (*trial).add},
+	{"remove", 4, (*trial).remove},
+	{"leave", 2, (*trial).leave},
+	{"promote", 3, (*trial).promote},
+	{"demote", 2, (*trial).demote},
+	{"delete conversation", 2, (*trial).dissolve},
+}
+
+// room is a conversation to act in, rather one where much happens: one's own, or now and then anybody's, as a stranger
+// might try.
+func (t *trial) room(d dice, by *person, kind string) *room {
+	if t.focus.steps > 0 && (kind == "" || t.focus.room.kind == kind) && !d.oneIn(5) {
+		return t.focus.room
+	}
+	var list []*room
+	anybody := d.oneIn(8)
+	for _, r := range t.rooms {
+		if (anybody || r.of(by) != nil) && (kind == "" || r.kind == kind || d.oneIn(20)) && (!r.gone || d.oneIn(20)) {
+			list = append(list, r)
+		}
+	}
+	return pick(d, list[:min(len(list), 1+d.IntN(6))])
+}
+
+// message is a message to act on, rather a late one.
+func (t *trial) message(d dice, by *person, own bool) *message {
+	r := t.room(d, by, "")
+	if r == nil {
+		return nil
+	}
+	list := slices.DeleteFunc(slices.Clone(r.log), func(m *message) bool { return own && m.by != by })
+	if len(list) > 8 && !d.oneIn(4) {
+		list = list[len(list)-8:]
+	}
+	if len(list) == 0 || d.oneIn(25) {
+		return t.messageAnywhere(d)
+	}
+	return pick(d, list)
+}
+
+func (t *trial) messageAnywhere(d dice) *message {
+	if r := pick(d, t.rooms); r != nil {
+		return pick(d, r.log)
+	}
+	return nil
+}
+
+// some returns up to n people other than one.
+func (t *trial) some(d dice, but *person, n int) []*person {
+	list := slices.DeleteFunc(slices.Clone(t.people), func(p *person) bool { return p == but })
+	d.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	if p := t.focus.who; t.focus.steps > 0 && p != but && !d.oneIn(3) {
+		i := slices.Index(list, p)
+		list[0], list[i] = p, list[0]
+	}
+	return list[:min(n, len(list))]
+}
+
+func idsOf(people []*person) []string {
+	ids := []string{}
+	for _, p := range people {
+		ids = append(ids, p.id)
+	}
+	return ids
+}
+
+// decode reads an answer for the model.
+func decode[T any](t *trial, raw json.RawMessage) (out T) {
+	if err := json.Unmarshal(raw, &out); err != nil {
+		t.fail("%v in %s", err, raw)
+	}
+	return out
+}
+
+// answered is what the model learns from an answer.
+type answered struct {
+	ID        string `json:"_id"`
+	N         int
+	Content   *string
+	IsDeleted bool
+	CreatedAt string
+	EditedAt  string
+}
+
+// fromAnswer stands in a sign for the id that the answer has.
+const fromAnswer = "the answer's"
+
+// left reports whether an event of the log is the one that an action left there.
+func (a *action) left(e event.Event, answer json.RawMessage) bool {
+	subject := a.sign.SubjectID
+	if subject == fromAnswer {
+		var one answered
+		if json.Unmarshal(answer, &one) != nil {
+			return false
+		}
+		subject = one.ID
+	}
+	is := func(want, got string) bool { return want == "" || want == got }
+	return e.Kind == a.sign.Kind && e.ActorID == a.by.id && is(a.sign.ScopeID, e.ScopeID) && is(subject, e.SubjectID) && is(a.sign.Data, e.Data)
+}
+
+func (t *trial) send(d dice, by *person) *action {
+	r := t.room(d, by, "")
+	if r == nil {
+		return nil
+	}
+	var reply *message
+	replyID, clientID := "", ""
+	if d.oneIn(3) {
+		if reply = pick(d, r.log); d.oneIn(20) {
+			reply = t.messageAnywhere(d)
+		}
+		if reply != nil {
+			replyID = reply.id
+		}
+	}
+	if d.oneIn(2) {
+		t.keys++
+		clientID = fmt.Sprint("key", t.keys)
+	}
+	return t.saying(by, r, t.mint("said in "+r.id), clientID, reply, replyID)
+}
+
+// retry sends again under a key that was used: as it was, or something else.
+func (t *trial) retry(d dice, by *person) *action {
+	m := t.message(d, by, true)
+	if m == nil || m.clientID == "" {
+		return nil
+	}
+	text, replyID := m.text, ""
+	if d.oneIn(3) {
+		text = t.mint("said under an old key")
+	}
+	if m.reply != nil {
+		replyID = m.reply.id
+	}
+	return t.saying(by, m.room, text, m.clientID, m.reply, replyID)
+}
+
+func (t *trial) saying(by *person, r *room, text, clientID string, reply *message, replyID string) *action {
+	body := map[string]any{"conversationId": r.id, "content": text}
+	what := fmt.Sprintf("send %q to %s", text, r.id)
+	if clientID != "" {
+		body["clientId"] = clientID
+		what += " as " + clientID
+	}
+	if replyID != "" {
+		body["replyTo"] = replyID
+		what += " re " + replyID
+	}
+	var first *message
+	return &action{
+		what: what, by: by, method: "POST", path: "/messages", verb: "message:send", body: body,
+		want: func() (v verdict) { first, v = t.sending(r, by, text, clientID, reply, replyID); return v },
+		done: func(answer json.RawMessage) {
+			a := decode[answered](t, answer)
+			if first != nil {
+				if a.ID != first.id || a.IsDeleted != first.gone {
+					t.fail("the first message was %s, the answer is %s", first.id, answer)
+				}
+				return
+			}
+			if a.N != len(r.log)+1 || a.Content == nil || *a.Content != text {
+				t.fail("message %d was to be %q, and is %s", len(r.log)+1, text, answer)
+			}
+			t.say(r, by, text, clientID, reply, a.ID, a.CreatedAt)
+		},
+		sign: event.Event{Kind: "message:new", SubjectID: fromAnswer},
+	}
+}
+
+func (t *trial) edit(d dice, by *person) *action {
+	m := t.message(d, by, !d.oneIn(6))
+	if m == nil {
+		return nil
+	}
+	text := t.mint("edited in " + m.room.id)
+	if d.oneIn(10) {
+		text = m.text
+	}
+	return &action{
+		what: fmt.Sprintf("edit %s to %q", m.id, text), by: by, method: "PUT", path: "/messages/{messageId}", verb: "message:edit",
+		ids: map[string]any{"messageId": m.id}, body: map[string]any{"content": text},
+		want: func() verdict { return t.editing(m, by) },
+		done: func(answer json.RawMessage) {
+			if text != m.text {
+				t.world.edit(m, text, decode[answered](t, answer).EditedAt)
+			}
+		},
+		sign:  event.Event{Kind: "message:edited", SubjectID: m.id},
+		class: "edit " + m.id,
+	}
+}
+
+func (t *trial) erase(d dice, by *person) *action {
+	m := t.message(d, by, !d.oneIn(6))
+	if m == nil {
+		return nil
+	}
+	return &action{
+		what: "delete " + m.id, by: by, method: "DELETE", path: "/messages/{messageId}", verb: "message:delete", ids: map[string]any{"messageId": m.id},
+		want: func() verdict { return t.erasing(m, by) },
+		done: func(answer json.RawMessage) {
+			if a := decode[answered](t, answer); !a.IsDeleted || a.Content != nil || a.ID != m.id {
+				t.fail("not a tombstone: %s", answer)
+			}
+			t.world.erase(m)
+		},
+		sign:  event.Event{Kind: "message:deleted", SubjectID: m.id},
+		class: "delete " + m.id,
+	}
+}
+
+// read reads a conversation, to the end or up to a message.
+func (t *trial) read(d dice, by *person) *action {
+	r := t.room(d, by, "")
+	if r == nil {
+		return nil
+	}
+	a := &action{
+		what: "read " + r.id, by: by, method: "PUT", path: "/conversations/{conversationId}/read", verb: "conversation:read", ids: map[string]any{"conversationId": r.id},
+		sign:  event.Event{Kind: "message:read", ScopeID: r.id},
+		class: "read " + by.id + r.id,
+	}
+	var m *message
+	if d.oneIn(3) {
+		if m = pick(d, r.log); d.oneIn(10) {
+			m = t.messageAnywhere(d)
+		}
+	}
+	if m != nil {
+		a.what += " up to " + m.id
+		a.body = map[string]any{"messageId": m.id}
+	}
+	a.want = func() verdict {
+		switch {
+		case r.of(by) == nil:
+			return verdict{"CONVERSATION_NOT_FOUND"}
+		case m != nil && (m.room != r || !m.sees(by)):
+			return verdict{"MESSAGE_NOT_FOUND"}
+		}
+		return nil
+	}
+	a.done = func(json.RawMessage) { t.hasRead(a, r, m) }
+	return a
+}
+
+func (t *trial) readMessage(d dice, by *person) *action {
+	m := t.message(d, by, false)
+	if m == nil {
+		return nil
+	}
+	a := &action{
+		what: "read up to " + m.id, by: by, method: "POST", path: "/messages/{messageId}/read", verb: "message:read", ids: map[string]any{"messageId": m.id},
+		want:  func() verdict { return verdict(nil).add("MESSAGE_NOT_FOUND", !m.sees(by)) },
+		sign:  event.Event{Kind: "message:read", ScopeID: m.room.id},
+		class: "read " + by.id + m.room.id,
+	}
+	a.done = func(json.RawMessage) { t.hasRead(a, m.room, m) }
+	return a
+}
+
+// hasRead notes a reading, in the model and on the device that asked for it.
+func (t *trial) hasRead(a *action, r *room, m *message) {
+	s, n, id := r.of(a.by), len(r.log), ""
+	if m != nil {
+		n, id = m.n, m.id
+	} else if n > 0 {
+		id = r.log[n-1].id
+	}
+	if n > s.read {
+		s.read = n
+		a.mine = func(json.RawMessage) { a.on.hasRead(r.id, a.by.id, id) }
+	}
+}
+
+func (t *trial) readAll(_ dice, by *person) *action {
+	a := &action{what: "read all", by: by, method: "PUT", path: "/conversations/read-all", verb: "conversation:read-all", want: func() verdict { return nil }}
+	a.done = func(json.RawMessage) {
+		for _, r := range t.rooms {
+			if s := r.of(by); s != nil {
+				s.read = max(s.read, len(r.log))
+			}
+		}
+	}
+	return a
+}
+
+// look reads one message, as somebody may who has only its id.
+func (t *trial) look(d dice, by *person) *action {
+	m := t.messageAnywhere(d)
+	if m == nil {
+		return nil
+	}
+	return &action{
+		what: "look at " + m.id, by: by, method: "GET", path: "/messages/{messageId}", verb: "message:get", ids: map[string]any{"messageId": m.id},
+		want: func() verdict { return verdict(nil).add("MESSAGE_NOT_FOUND", !m.sees(by)) },
+		done: func(answer json.RawMessage) {
+			a := decode[wireMessage](t, answer)
+			if a.IsDeleted != m.gone || !m.gone && a.Content != m.text || a.N != m.n || a.Sender.ID != m.by.id {
+				t.fail("%s is %s", m.id, answer)
+			}
+		},
+		mine: func(json.RawMessage) {},
+	}
+}
+
+func (t *trial) single(d dice, by *person) *action {
+	other := pick(d, t.people)
+	if t.live("single") > 8 && !d.oneIn(5) {
+		return nil
+	}
+	var r *room
+	return &action{
+		what: "open with " + other.id, by: by, method: "POST", path: "/conversations/single", verb: "conversation:single", body: map[string]any{"recipientId": other.id},
+		want: func() (v verdict) {
+			r = nil
+			for _, o := range t.rooms {
+				if o.kind == "single" && o.of(by) != nil && o.of(other) != nil {
+					r = o
+				}
+			}
+			if other == by {
+				return verdict{"SELF_CONVERSATION"}
+			}
+			return v.add("BLOCKED", apart(by, other))
+		},
+		done: func(answer json.RawMessage) {
+			a := decode[wireRoom](t, answer)
+			if r == nil {
+				r = t.found(a.ID, "single", "", "", by, other)
+				r.lastAt = a.LastMessageAt
+			}
+			if a.ID != r.id {
+				t.fail("%s and %s have %s, and now %s", by.id, other.id, r.id, a.ID)
+			}
+			r.of(by).hidden = -1
+		},
+		sign: event.Event{Kind: "conversation:new", SubjectID: fromAnswer},
+	}
+}
+
+func (t *trial) group(d dice, by *person) *action {
+	if t.live("group") > 4 && !d.oneIn(10) {
+		return nil
+	}
+	people := t.some(d, by, d.IntN(5))
+	name, about := t.mint("a name"), ""
+	body := map[string]any{"name": name, "participantIds": idsOf(people)}
+	if d.oneIn(2) {
+		about = t.mint("a description")
+		body["description"] = about
+	}
+	return &action{
+		what: fmt.Sprintf("group %q with %s", name, idsOf(people)), by: by, method: "POST", path: "/conversations/group", verb: "conversation:group", body: body,
+		want: func() verdict { return t.inviting(by, people) },
+		done: func(answer json.RawMessage) {
+			a := decode[wireRoom](t, answer)
+			t.found(a.ID, "group", name, about, append([]*person{by}, people...)...).lastAt = a.LastMessageAt
+		},
+		sign: event.Event{Kind: "conversation:new", SubjectID: fromAnswer},
+	}
+}
+
+// live is how many conversations there are.
+func (t *trial) live(kind string) (n int) {
+	for _, r := range t.rooms {
+		if r.kind == kind && !r.gone {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *trial) rename(d dice, by *person) *action {
+	r := t.room(d, by, "group")
+	if r == nil {
+		return nil
+	}
+	var name, about *string
+	body := map[string]any{}
+	if n := t.mint("a new name of " + r.id); !d.oneIn(3) {
+		name, body["name"] = &n, n
+	}
+	switch n := t.mint("a new description of " + r.id); d.IntN(4) {
+	case 0:
+		n = ""
+		about, body["description"] = &n, nil
+	case 1:
+		about, body["description"] = &n, n
+	}
+	return &action{
+		what: fmt.Sprintf("rename %s to %v", r.id, body), by: by, method: "PUT", path: "/conversations/{conversationId}", verb: "conversation:update",
+		ids: map[string]any{"conversationId": r.id}, body: body,
+		want:  func() verdict { return t.running(r, by) },
+		done:  func(json.RawMessage) { t.world.rename(r, name, about) },
+		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
+		class: "run " + by.id + r.id,
+	}
+}
+
+func (t *trial) add(d dice, by *person) *action {
+	r := t.room(d, by, "group")
+	if r == nil {
+		return nil
+	}
+	people := t.some(d, nil, 1+d.IntN(2))
+	for _, s := range r.stays {
+		if s.over && d.oneIn(3) { // somebody who was there before
+			people = []*person{s.who}
+		}
+	}
+	var fresh []*person
+	return &action{
+		what: fmt.Sprintf("add %s to %s", idsOf(people), r.id), by: by, method: "PUT", path: "/conversations/{conversationId}/participants", verb: "conversation:participants:add",
+		ids: map[string]any{"conversationId": r.id}, body: map[string]any{"participantIds": idsOf(people)},
+		want: func() verdict {
+			fresh = slices.DeleteFunc(slices.Clone(people), func(p *person) bool { return r.of(p) != nil })
+			if v := t.running(r, by); v != nil {
+				return v
+			}
+			return t.inviting(by, fresh)
+		},
+		done: func(json.RawMessage) {
+			if len(fresh) > 0 {
+				t.enter(r, fresh...)
+			}
+		},
+		sign:  event.Event{Kind: "conversation:participant:added", ScopeID: r.id},
+		class: "run " + by.id + r.id,
+	}
+}
+
+// member is somebody in a room, or now and then somebody who is not.
+func (t *trial) member(d dice, r *room) *person {
+	switch {
+	case t.focus.steps > 0 && !d.oneIn(3):
+		return t.focus.who
+	case d.oneIn(10):
+		return pick(d, t.people)
+	}
+	return pick(d, r.members())
+}
+
+func (t *trial) remove(d dice, by *person) *action {
+	r := t.room(d, by, "group")
+	if r == nil {
+		return nil
+	}
+	p := t.member(d, r)
+	if p == nil {
+		return nil
+	}
+	a := &action{
+		what: fmt.Sprintf("remove %s from %s", p.id, r.id), by: by, method: "DELETE", path: "/conversations/{conversationId}/participants/{participantId}",
+		verb: "conversation:participants:remove", ids: map[string]any{"conversationId": r.id, "participantId": p.id},
+		want: func() verdict {
+			if p == by && r.of(by) != nil {
+				return verdict(nil).add("NOT_GROUP", r.kind != "group")
+			}
+			v := t.running(r, by)
+			return v.add("USER_NOT_FOUND", r.of(by) != nil && r.of(p) == nil)
+		},
+		done:  func(json.RawMessage) { t.part(r, p) },
+		sign:  event.Event{Kind: "conversation:participant:removed", ScopeID: r.id, Data: p.id},
+		class: "run " + by.id + r.id,
+	}
+	if p == by {
+		a.mine = func(json.RawMessage) { a.on.departed(r.id, []string{by.id}) }
+	}
+	return a
+}
+
+func (t *trial) leave(d dice, by *person) *action {
+	r := t.room(d, by, "group")
+	if r == nil {
+		return nil
+	}
+	a := &action{
+		what: "leave " + r.id, by: by, method: "POST", path: "/conversations/{conversationId}/leave", verb: "conversation:leave-group", ids: map[string]any{"conversationId": r.id},
+		want: func() verdict {
+			if r.of(by) == nil {
+				return verdict{"CONVERSATION_NOT_FOUND"}
+			}
+			return verdict(nil).add("NOT_GROUP", r.kind != "group")
+		},
+		done:  func(json.RawMessage) { t.part(r, by) },
+		sign:  event.Event{Kind: "conversation:participant:removed", ScopeID: r.id, Data: by.id},
+		class: "run " + by.id + r.id,
+	}
+	a.mine = func(json.RawMessage) { a.on.departed(r.id, []string{by.id}) }
+	return a
+}
+
+func (t *trial) promote(d dice, by *person) *action { return t.role(d, by, true) }
+
+func (t *trial) demote(d dice, by *person) *action { return t.role(d, by, false) }
+
+func (t *trial) role(d dice, by *person, admin bool) *action {
+	r := t.room(d, by, "group")
+	if r == nil {
+		return nil
+	}
+	p := t.member(d, r)
+	if p == nil {
+		return nil
+	}
+	a := &action{
+		by: by, path: "/conversations/{conversationId}/admins/{participantId}", ids: map[string]any{"conversationId": r.id, "participantId": p.id},
+		want: func() verdict {
+			v := t.running(r, by)
+			if r.of(by) == nil {
+				return v
+			}
+			others := r.admins()
+			if s := r.of(p); s != nil && s.admin {
+				others--
+			}
+			v = v.add("USER_NOT_FOUND", r.of(p) == nil)
+			return v.add("VALIDATION", !admin && others == 0)
+		},
+		done:  func(json.RawMessage) { r.of(p).admin = admin },
+		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
+		class: "run " + by.id + r.id,
+	}
+	a.what, a.method, a.verb = fmt.Sprintf("promote %s in %s", p.id, r.id), "PUT", "conversation:promote"
+	if !admin {
+		a.what, a.method, a.verb = fmt.Sprintf("demote %s in %s", p.id, r.id), "DELETE", "conversation:demote"
+	}
+	return a
+}
+
+// dissolve deletes a group for all, or hides a single conversation and clears it for oneself.
+func (t *trial) dissolve(d dice, by *person) *action {
+	r := t.room(d, by, "group")
+	if r == nil || r.kind == "single" { // XXX until conversation:state
+		return nil
+	}
+	a := &action{
+		what: "delete conversation " + r.id, by: by, method: "DELETE", path: "/conversations/{conversationId}", verb: "conversation:delete",
+		ids: map[string]any{"conversationId": r.id},
+		want: func() verdict {
+			s := r.of(by)
+			if s == nil {
+				return verdict{"CONVERSATION_NOT_FOUND"}
+			}
+			return verdict(nil).add("NOT_ADMIN", r.kind == "group" && !s.admin)
+		},
+		done: func(json.RawMessage) {
+			if r.kind == "group" {
+				t.world.dissolve(r)
+				return
+			}
+			s := r.of(by)
+			s.clear, s.hidden = len(r.log), len(r.log)
+		},
+		sign:  event.Event{Kind: "conversation:deleted", ScopeID: r.id},
+		class: "run " + by.id + r.id,
+	}
+	a.mine = func(json.RawMessage) { delete(a.on.rooms, r.id) }
+	return a
+}
+
+// block puts somebody on the list of those one does not want to hear from, behind the server's back.
+func (t *trial) block(d dice, by *person) string {
+	other := t.some(d, by, 1)[0]
+	query, blocked := "INSERT INTO block (user_id, blocked_id, created_at) VALUES (?, ?, 0)", true
+	if by.blocked[other] {
+		query, blocked = "DELETE FROM block WHERE user_id = ? AND blocked_id = ?", false
+	}
+	err := t.server.Inner.Store().Write(context.Background(), "block", func(tx *storage.Tx) error {
+		_, err := tx.Exec(query, by.id, other.id)
+		return err
+	})
+	if err != nil {
+		t.fail("block: %v", err)
+	}
+	by.blocked[other] = blocked
+	return fmt.Sprintf("%s blocks %s: %v", by.id, other.id, blocked)
+}
+
+// fill puts ids into a path.
+func fill(path string, ids map[string]any) string {
+	for name, id := range ids {
+		path = strings.ReplaceAll(path, "{"+name+"}", id.(string))
+	}
+	return path
+}
