@@ -100,6 +100,8 @@ var catalogue = map[string]entry{
 	"MESSAGE_NOT_EDITABLE":     {http.StatusForbidden, "This message can no longer be edited.", "Este mensaje ya no se puede editar."},
 	"MESSAGE_NOT_DELETABLE":    {http.StatusForbidden, "Only its sender may delete this message.", "Solo su remitente puede eliminar este mensaje."},
 	"CLIENT_ID_REUSED":         {http.StatusConflict, "This clientId was used for another message.", "Este clientId se usó para otro mensaje."},
+	"ATTACHMENT_MISSING":       {http.StatusBadRequest, "A message of this type needs an attachment.", "Un mensaje de este tipo necesita un archivo adjunto."},
+	"ATTACHMENTS_TOO_MANY":     {http.StatusBadRequest, "A message has at most {max} attachments.", "Un mensaje tiene como máximo {max} archivos adjuntos."},
 	"ATTACHMENTS_UNSUPPORTED":  {http.StatusBadRequest, "This server cannot take attachments.", "Este servidor no admite archivos adjuntos."},
 	"REACTIONS_FULL":           {http.StatusBadRequest, "This message takes no more reactions than {max}.", "Este mensaje no admite más de {max} reacciones."},
 	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},

@@ -19,6 +19,7 @@ type quickField struct {
 	required  bool
 	maxLength int // bytes, which is at most as many as characters; -1 for none
 	enum      []string
+	doubtful  bool // what is in it needs the schema
 }
 
 // quickFields returns the fields of a body that can be checked quickly, or nil when some cannot.
@@ -39,10 +40,10 @@ func quickFields(t reflect.Type) []quickField {
 			kind = f.Type.Elem().Kind()
 		}
 		free := f.Type == reflect.TypeFor[json.RawMessage]() || f.Type == reflect.TypeFor[[]any]()
-		if kind != reflect.String && kind != reflect.Bool && !free {
+		if kind != reflect.String && kind != reflect.Bool && kind != reflect.Slice {
 			return nil
 		}
-		q := quickField{index: i, maxLength: -1}
+		q := quickField{index: i, maxLength: -1, doubtful: kind == reflect.Slice && !free}
 		q.required = !strings.Contains(f.Tag.Get("json"), "omitempty") && f.Tag.Get("required") != "false"
 		if text := f.Tag.Get("maxLength"); text != "" {
 			n, err := strconv.Atoi(text)
@@ -80,6 +81,9 @@ func (b *binder[I]) fillQuick(in *I, payload []byte) bool {
 				return false
 			}
 			continue
+		}
+		if q.doubtful {
+			return false
 		}
 		if f.Kind() == reflect.Pointer {
 			f = f.Elem()

@@ -29,7 +29,7 @@ func TestAClearedConversationIsEmptyThroughEveryDoorForOneAlone(t *testing.T) {
 	}
 	ada.Do("DELETE", path+"/messages", nil).OK(nil) // nothing is left to clear
 	for _, device := range []*servertest.Socket{one, two} {
-		if got := stated(t, device); got.ClearedN != 2 || got.IsHidden {
+		if got := stated(t, device); got.ClearedN != 3 || got.IsHidden {
 			t.Errorf("told %+v", got)
 		}
 		device.Silent()

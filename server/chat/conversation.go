@@ -191,14 +191,20 @@ func (s *Service) create(tx *storage.Tx, by api.Caller, n newConversation) (stri
 			return "", err
 		}
 	}
+	notice, err := s.note(tx, by, id, Notice{Action: "created"})
+	if err != nil {
+		return "", err
+	}
 	c, err := shared(tx, id)
 	if err != nil {
 		return "", err
 	}
-	_, err = s.events.Emit(tx, event.Event{
+	if _, err := s.events.Emit(tx, event.Event{
 		Kind: ConversationNew, Scope: event.ScopeConversation, ScopeID: id, SubjectID: id, ActorID: by.UserID, Data: packIDs(n.people),
-	}, c)
-	return id, err
+	}, c); err != nil {
+		return "", err
+	}
+	return id, s.announce(tx, by, notice)
 }
 
 // ConversationInput names a conversation.
@@ -282,15 +288,25 @@ func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*
 		if err := runs(tx, by, in.ConversationID); err != nil {
 			return err
 		}
+		old, err := looksOf(tx, in.ConversationID)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.Exec(`UPDATE conversation SET name = coalesce(?, name), updated_at = ?,
 			description = CASE WHEN ? THEN nullif(?, '') ELSE description END, avatar = CASE WHEN ? THEN nullif(?, '') ELSE avatar END
 			WHERE id = ?`, b.Name, tx.Millis(), b.Description.Sent, b.Description.Text, b.Avatar.Sent, b.Avatar.Text, in.ConversationID); err != nil {
 			return fmt.Errorf("update conversation: %w", err)
 		}
+		notices, err := s.noteChanges(tx, by, in.ConversationID, old)
+		if err != nil {
+			return err
+		}
 		if err := s.updated(tx, by, in.ConversationID); err != nil {
 			return err
 		}
-		var err error
+		if err := s.announce(tx, by, notices...); err != nil {
+			return err
+		}
 		c, err = mine(tx, by, in.ConversationID)
 		return err
 	})
@@ -337,7 +353,7 @@ type CountOutput struct {
 func (s *Service) Unread(ctx context.Context, by api.Caller, _ *struct{}) (out CountOutput, err error) {
 	err = s.db.Read(ctx, func(v storage.View) error {
 		return v.QueryRow(`SELECT coalesce(sum((SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id
-			AND x.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.sender_id <> m.user_id AND x.deleted_at IS NULL)), 0)
+			AND x.n > max(m.read_n, m.clear_n, m.history_from_n) AND `+countsUnread+`)), 0)
 			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0`, by.UserID).Scan(&out.Count)
 	})
 	return out, err

@@ -114,7 +114,7 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (
 		if err != nil {
 			return err
 		}
-		if m.Sender.ID != by.UserID {
+		if m.Sender.ID != by.UserID || m.Type == system {
 			return api.E("MESSAGE_NOT_DELETABLE")
 		}
 		if gone = m; m.IsDeleted {

@@ -1,10 +1,51 @@
 package chat
 
 import (
+	"context"
 	"fmt"
+	"time"
 
+	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/storage"
 )
+
+const purgeKind = "conversation.purge"
+
+type purgePayload struct {
+	ConversationID string `json:"conversationId"`
+}
+
+// purge removes the messages of a deleted conversation in short batches; a legal hold keeps them.
+func (s *Service) purge(ctx context.Context, j job.Job) error {
+	var p purgePayload
+	if err := j.Decode(&p); err != nil {
+		return err
+	}
+	for {
+		var gone int
+		err := s.db.Write(ctx, purgeKind, func(tx *storage.Tx) error {
+			rows, err := tx.Query(`SELECT x.id FROM message x JOIN conversation c ON c.id = x.conversation_id
+				WHERE x.conversation_id = ? AND c.deleted_at IS NOT NULL AND c.legal_hold = 0 AND x.legal_hold = 0 LIMIT 200`, p.ConversationID)
+			if err != nil {
+				return fmt.Errorf("purge messages: %w", err)
+			}
+			ids, err := scanIDs(rows)
+			if err != nil {
+				return fmt.Errorf("purge messages: %w", err)
+			}
+			gone = len(ids)
+			return forget(tx, ids)
+		})
+		if err != nil || gone == 0 {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond): // leave the writer to those who talk
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
 
 // forget removes messages and everything that hangs on them.
 func forget(tx *storage.Tx, ids []string) error {

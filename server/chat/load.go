@@ -14,7 +14,7 @@ import (
 // fill sets the lists that are never null on the wire and the second name of the id.
 func (m *Message) fill() {
 	m.MongoID = m.ID
-	m.Attachments, m.Reactions, m.ReadReceipts = []any{}, []Reaction{}, []Receipt{}
+	m.Attachments, m.Reactions, m.ReadReceipts = []Attachment{}, []Reaction{}, []Receipt{}
 }
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
@@ -70,7 +70,7 @@ func messagesByID(q storage.Querier, ids []string) (map[string]*Message, error) 
 	return found, nil
 }
 
-// people fills in senders, and senders of what is replied to.
+// people fills in senders, and senders of what is replied to, and lets notices say whom they are about.
 func people(q storage.Querier, list ...*Message) error {
 	var ids []string
 	seen := map[string]bool{}
@@ -82,10 +82,20 @@ func people(q storage.Querier, list ...*Message) error {
 			}
 		}
 	}
+	need := func(id string) {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	notices := map[*Message]*Notice{}
 	each(func(m *Message) {
-		if !seen[m.Sender.ID] {
-			seen[m.Sender.ID] = true
-			ids = append(ids, m.Sender.ID)
+		need(m.Sender.ID)
+		if n := noticeOf(m); n != nil {
+			notices[m] = n
+			for _, id := range append(n.named(), n.By) {
+				need(id)
+			}
 		}
 	})
 	known, err := account.Publics(q, ids)
@@ -93,6 +103,10 @@ func people(q storage.Querier, list ...*Message) error {
 		return err
 	}
 	each(func(m *Message) { m.Sender = known[m.Sender.ID] })
+	for m, n := range notices {
+		text := n.sentence(known)
+		m.Content = &text
+	}
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -86,6 +85,10 @@ func (s *Service) Add(ctx context.Context, by api.Caller, in *AddInput) (*Conver
 			if err != nil {
 				return err
 			}
+			notice, err := s.note(tx, by, in.ConversationID, Notice{Action: "added", UserIDs: added})
+			if err != nil {
+				return err
+			}
 			for _, userID := range added { // one insert each: at most the size of a group
 				if err := join(tx, in.ConversationID, userID, "member", seq, at.lastN); err != nil {
 					return err
@@ -97,6 +100,9 @@ func (s *Service) Add(ctx context.Context, by api.Caller, in *AddInput) (*Conver
 				return err
 			}
 			if err := s.updated(tx, by, in.ConversationID); err != nil {
+				return err
+			}
+			if err := s.announce(tx, by, notice); err != nil {
 				return err
 			}
 		}
@@ -131,7 +137,13 @@ func (s *Service) Remove(ctx context.Context, by api.Caller, in *ParticipantInpu
 		if err := s.depart(tx, by, in.ConversationID, in.ParticipantID); err != nil {
 			return err
 		}
-		var err error
+		notice, err := s.note(tx, by, in.ConversationID, Notice{Action: "removed", UserIDs: []string{in.ParticipantID}})
+		if err != nil {
+			return err
+		}
+		if err := s.announce(tx, by, notice); err != nil {
+			return err
+		}
 		c, err = mine(tx, by, in.ConversationID)
 		return err
 	})
@@ -166,10 +178,15 @@ func (s *Service) leave(tx *storage.Tx, by api.Caller, conversationID string) er
 		return fmt.Errorf("count members: %w", err)
 	case others == 0:
 		return s.dissolve(tx, by, conversationID)
-	case admins == 0:
-		return s.setRole(tx, by, conversationID, eldest.String, "admin")
 	}
-	return nil
+	notice, err := s.note(tx, by, conversationID, Notice{Action: "left"})
+	if err != nil {
+		return err
+	}
+	if err := s.announce(tx, by, notice); err != nil || admins > 0 {
+		return err
+	}
+	return s.setRole(tx, by, conversationID, eldest.String, "admin")
 }
 
 // depart ends somebody's stay; the event of it is the last one they get.
@@ -230,16 +247,31 @@ func (s *Service) changeRole(ctx context.Context, by api.Caller, in *Participant
 }
 
 func (s *Service) setRole(tx *storage.Tx, by api.Caller, conversationID, userID, role string) error {
-	result, err := tx.Exec("UPDATE member SET role = ? WHERE conversation_id = ? AND user_id = ? AND left_seq IS NULL", role, conversationID, userID)
-	if err != nil {
+	var was string
+	err := tx.QueryRow("SELECT role FROM member WHERE conversation_id = ? AND user_id = ? AND left_seq IS NULL", conversationID, userID).Scan(&was)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return api.E("USER_NOT_FOUND")
+	case err != nil:
+		return fmt.Errorf("read role: %w", err)
+	case was == role:
+		return nil
+	}
+	if _, err := tx.Exec("UPDATE member SET role = ? WHERE conversation_id = ? AND user_id = ? AND left_seq IS NULL", role, conversationID, userID); err != nil {
 		return fmt.Errorf("set role: %w", err)
 	}
-	if n, err := result.RowsAffected(); err != nil {
-		return err
-	} else if n == 0 {
-		return api.E("USER_NOT_FOUND")
+	action := "promoted"
+	if role != "admin" {
+		action = "demoted"
 	}
-	return s.updated(tx, by, conversationID)
+	notice, err := s.note(tx, by, conversationID, Notice{Action: action, UserIDs: []string{userID}})
+	if err != nil {
+		return err
+	}
+	if err := s.updated(tx, by, conversationID); err != nil {
+		return err
+	}
+	return s.announce(tx, by, notice)
 }
 
 // Participants lists who is in a conversation. Codes: CONVERSATION_NOT_FOUND.
@@ -286,44 +318,6 @@ func (s *Service) dissolve(tx *storage.Tx, by api.Caller, conversationID string)
 type ConversationGone struct {
 	ConversationID string `json:"conversationId"`
 	DeletedBy      string `json:"deletedBy"`
-}
-
-const purgeKind = "conversation.purge"
-
-type purgePayload struct {
-	ConversationID string `json:"conversationId"`
-}
-
-// purge removes the messages of a deleted conversation in short batches; a legal hold keeps them.
-func (s *Service) purge(ctx context.Context, j job.Job) error {
-	var p purgePayload
-	if err := j.Decode(&p); err != nil {
-		return err
-	}
-	for {
-		var gone int
-		err := s.db.Write(ctx, purgeKind, func(tx *storage.Tx) error {
-			rows, err := tx.Query(`SELECT x.id FROM message x JOIN conversation c ON c.id = x.conversation_id
-				WHERE x.conversation_id = ? AND c.deleted_at IS NOT NULL AND c.legal_hold = 0 AND x.legal_hold = 0 LIMIT 200`, p.ConversationID)
-			if err != nil {
-				return fmt.Errorf("purge messages: %w", err)
-			}
-			ids, err := scanIDs(rows)
-			if err != nil {
-				return fmt.Errorf("purge messages: %w", err)
-			}
-			gone = len(ids)
-			return forget(tx, ids)
-		})
-		if err != nil || gone == 0 {
-			return err
-		}
-		select {
-		case <-time.After(5 * time.Millisecond): // leave the writer to those who talk
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // runs checks that the caller administers the group.

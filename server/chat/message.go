@@ -1,13 +1,12 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
@@ -26,7 +25,7 @@ type Message struct {
 	Type           string          `json:"type"`
 	Content        *string         `json:"content"`
 	ClientID       *string         `json:"clientId,omitempty"`
-	Attachments    []any           `json:"attachments"`
+	Attachments    []Attachment    `json:"attachments"`
 	Reactions      []Reaction      `json:"reactions"` // of a message that is replied to: none
 	ReadReceipts   []Receipt       `json:"readReceipts"`
 	ReplyToID      *string         `json:"replyToId,omitempty"`
@@ -41,56 +40,31 @@ type Message struct {
 	UpdatedAt      string          `json:"updatedAt"`
 }
 
-// The limits of a message.
-const (
-	clientIDMax = 128
-	metadataMax = 8 << 10
-)
-
 // SendInput is a new message. The ClientID is the client's own name for it: sent again with the same one, the first
 // message is answered and nothing is stored twice.
 type SendInput struct {
 	Body struct {
 		ConversationID string          `json:"conversationId"`
-		Type           *string         `json:"type,omitempty" enum:"text" doc:"text, the default"`
+		Type           *string         `json:"type,omitempty" enum:"text,image,video,audio,file,sticker,location,contact" doc:"text, the default"`
 		Content        *string         `json:"content,omitempty"`
-		Attachments    []any           `json:"attachments,omitempty"`
+		Attachments    []Attachment    `json:"attachments,omitempty"`
 		ReplyTo        *string         `json:"replyTo,omitempty"`
 		ClientID       *string         `json:"clientId,omitempty" maxLength:"128"`
 		Metadata       json.RawMessage `json:"metadata,omitempty"`
 	}
 }
 
-// Send stores a message and tells the members: the one way by which messages come to be. Codes: MESSAGE_EMPTY,
-// MESSAGE_TOO_LONG, ATTACHMENTS_UNSUPPORTED, CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND,
-// CLIENT_ID_REUSED, USER_BANNED.
+// Send stores a message and tells the members: the one way by which messages of people come to be. Codes: VALIDATION,
+// MESSAGE_EMPTY, MESSAGE_TOO_LONG, ATTACHMENT_MISSING, ATTACHMENTS_TOO_MANY, ATTACHMENTS_UNSUPPORTED,
+// CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND, CLIENT_ID_REUSED, USER_BANNED.
 func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Message, error) {
-	b := &in.Body
-	content := ""
-	if b.Content != nil {
-		content = strings.ToValidUTF8(*b.Content, "\uFFFD")
-	}
-	switch {
-	case len(b.Attachments) > 0:
-		return nil, api.E("ATTACHMENTS_UNSUPPORTED")
-	case strings.TrimSpace(content) == "":
-		return nil, api.E("MESSAGE_EMPTY")
-	case utf8.RuneCountInString(content) > s.config.Get().MessageMaxLength:
-		return nil, api.E("MESSAGE_TOO_LONG", "max", s.config.Get().MessageMaxLength)
-	case b.ClientID != nil && utf8.RuneCountInString(*b.ClientID) > clientIDMax: // JSON finds a field in any case, the schema does not
-		return nil, api.Invalid("clientId", fmt.Sprintf("expected at most %d characters", clientIDMax))
-	case len(b.Metadata) > metadataMax:
-		return nil, api.Invalid("metadata", fmt.Sprintf("expected at most %d bytes", metadataMax))
-	}
-	if b.ClientID != nil && *b.ClientID == "" {
-		b.ClientID = nil
-	}
-	if string(b.Metadata) == "null" {
-		b.Metadata = nil
+	d, err := s.check(in)
+	if err != nil {
+		return nil, err
 	}
 	var sent *Message
-	err := s.db.Write(ctx, "message.send", func(tx *storage.Tx) (err error) {
-		sent, err = s.send(tx, by, b.ConversationID, content, b.ClientID, b.ReplyTo, b.Metadata)
+	err = s.db.Write(ctx, "message.send", func(tx *storage.Tx) (err error) {
+		sent, err = s.send(tx, by, d)
 		return err
 	})
 	if err != nil {
@@ -99,16 +73,16 @@ func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Mess
 	return sent, nil
 }
 
-func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content string, clientID, replyTo *string, metadata json.RawMessage) (*Message, error) {
-	room, err := sendable(tx, by, conversationID)
+func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error) {
+	room, err := sendable(tx, by, d.conversationID)
 	var reply *Message
-	if err == nil && replyTo != nil {
-		reply, err = repliedTo(tx, conversationID, *replyTo, room.from)
+	if err == nil && d.replyTo != nil {
+		reply, err = repliedTo(tx, d.conversationID, *d.replyTo, room.from)
 	}
 	if err != nil {
-		if clientID != nil && (api.HasCode(err, "REPLY_NOT_FOUND") || api.HasCode(err, "CONVERSATION_LOCKED") || api.HasCode(err, "BLOCKED")) {
+		if d.clientID != nil && (api.HasCode(err, "REPLY_NOT_FOUND") || api.HasCode(err, "CONVERSATION_LOCKED") || api.HasCode(err, "BLOCKED")) {
 			// What stands in the way now may have come after the message was stored.
-			if first, repeatErr := repeated(tx, by, conversationID, *clientID, content, replyTo, room.from); !api.HasCode(repeatErr, "MESSAGE_NOT_FOUND") {
+			if first, repeatErr := repeated(tx, by, d, room.from); !api.HasCode(repeatErr, "MESSAGE_NOT_FOUND") {
 				return first, repeatErr
 			}
 		}
@@ -116,29 +90,24 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content st
 	}
 	now := tx.Millis()
 	m := &Message{
-		ID: storage.NewID(), ConversationID: conversationID, N: room.lastN + 1, Sender: room.sender, Type: "text",
-		Content: &content, ClientID: clientID, Metadata: metadata, ReplyToID: replyTo, ReplyTo: reply,
+		ID: storage.NewID(), ConversationID: d.conversationID, N: room.lastN + 1, Sender: room.sender, Type: d.kind,
+		Content: d.content, ClientID: d.clientID, Metadata: d.metadata, ReplyToID: d.replyTo, ReplyTo: reply,
 		CreatedAt: api.Millis(now), UpdatedAt: api.Millis(now),
 	}
 	m.fill()
-	var meta *string
-	if metadata != nil {
-		text := string(metadata)
-		meta = &text
-	}
 	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, metadata, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL DO NOTHING`,
-		m.ConversationID, m.N, m.ID, by.UserID, clientID, m.Type, content, replyTo, meta, now, now)
+		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, column(m.Metadata), now, now)
 	if err != nil {
 		return nil, fmt.Errorf("store message: %w", err)
 	}
 	if added, err := result.RowsAffected(); err != nil {
 		return nil, err
 	} else if added == 0 {
-		return repeated(tx, by, conversationID, *clientID, content, replyTo, room.from)
+		return repeated(tx, by, d, room.from)
 	}
-	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, conversationID); err != nil {
+	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, m.ConversationID); err != nil {
 		return nil, fmt.Errorf("count message: %w", err)
 	}
 	told := m
@@ -157,9 +126,18 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, conversationID, content st
 		return nil, err
 	}
 	_, err = s.events.EmitApart(tx, event.Event{
-		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: m.ID, ActorID: by.UserID,
+		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
 	}, told, split)
 	return m, err
+}
+
+// column is a JSON value as a table keeps it.
+func column(raw json.RawMessage) *string {
+	if raw == nil {
+		return nil
+	}
+	text := string(raw)
+	return &text
 }
 
 // room is what a sender needs to know of a conversation.
@@ -215,9 +193,9 @@ func repliedTo(tx *storage.Tx, conversationID, id string, from int64) (*Message,
 
 // repeated answers a message that was sent before under the same clientId; MESSAGE_NOT_FOUND when there is none. One
 // that was deleted since is answered as its tombstone.
-func repeated(tx *storage.Tx, by api.Caller, conversationID, clientID, content string, replyTo *string, from int64) (*Message, error) {
+func repeated(tx *storage.Tx, by api.Caller, d *draft, from int64) (*Message, error) {
 	var id string
-	err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND sender_id = ? AND client_id = ?", conversationID, by.UserID, clientID).Scan(&id)
+	err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND sender_id = ? AND client_id = ?", d.conversationID, by.UserID, d.clientID).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, api.E("MESSAGE_NOT_FOUND")
 	}
@@ -228,9 +206,11 @@ func repeated(tx *storage.Tx, by api.Caller, conversationID, clientID, content s
 	if err != nil || first.IsDeleted {
 		return first, err
 	}
-	same := first.IsEdited || first.Content != nil && *first.Content == content
-	if !same || (replyTo == nil) != (first.ReplyToID == nil) || replyTo != nil && *replyTo != *first.ReplyToID {
+	same := first.Type == d.kind && (first.IsEdited || equal(first.Content, d.content)) && equal(first.ReplyToID, d.replyTo)
+	if !same || d.kind != "text" && !bytes.Equal(first.Metadata, d.metadata) {
 		return nil, api.E("CLIENT_ID_REUSED")
 	}
 	return first, nil
 }
+
+func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }

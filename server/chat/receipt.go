@@ -25,6 +25,9 @@ type Reading struct {
 	ReadAt         string `json:"readAt"`
 }
 
+// countsUnread is what makes a message x one that its reader m has to read.
+const countsUnread = "x.sender_id <> m.user_id AND x.deleted_at IS NULL AND x.type <> 'system'"
+
 // Done is the answer of operations that only confirm.
 type Done struct {
 	Success bool `json:"success"`

@@ -25,6 +25,7 @@ type model struct {
 type entry struct {
 	id, sender string
 	deleted    bool
+	notice     bool
 }
 
 func (m *model) pick(r *rand.Rand, in bool) *servertest.User {
@@ -62,7 +63,7 @@ func (m *model) read(id string, n int, since, until int64) {
 
 func (m *model) unread(id string) (n int64) {
 	for i := m.readN[id]; i < len(m.messages); i++ {
-		if e := m.messages[i]; e.sender != id && !e.deleted {
+		if e := m.messages[i]; e.sender != id && !e.deleted && !e.notice {
 			n++
 		}
 	}
@@ -90,19 +91,30 @@ func (m *model) step(r *rand.Rand) {
 		m.read(u.ID, len(m.messages), since, time.Now().UnixMilli())
 	case k < 17 && len(m.messages) > m.from[u.ID]:
 		i := m.from[u.ID] + r.IntN(len(m.messages)-m.from[u.ID])
-		if m.messages[i].sender == u.ID {
+		if m.messages[i].sender == u.ID && !m.messages[i].notice {
 			u.Do("DELETE", "/messages/"+m.messages[i].id, nil).OK(nil)
 			m.messages[i].deleted = true
 		}
 	case k == 17 && u != m.people[0]:
 		u.Do("POST", path+"/leave", nil).OK(nil)
 		m.leave(u.ID)
+		m.notice(u)
 	default:
 		if u = m.pick(r, false); u != nil {
 			m.people[0].Do("PUT", path+"/participants", map[string]any{"userIds": []string{u.ID}}).OK(nil)
 			m.join(u.ID)
+			m.notice(m.people[0])
 		}
 	}
+}
+
+// notice notes that the server wrote a message of its own about what somebody did.
+func (m *model) notice(by *servertest.User) {
+	newest := fetch[[]message](m.people[0], "GET", "/messages/conversation/"+m.room+"?limit=1", nil)[0]
+	if newest.Type != "system" || newest.Sender.ID != by.ID || newest.N != int64(len(m.messages)+1) {
+		m.t.Fatalf("no notice: %+v", newest)
+	}
+	m.messages = append(m.messages, entry{id: newest.ID, sender: by.ID, notice: true})
 }
 
 // check compares everybody's counters and one person's whole history with the model.
@@ -132,7 +144,7 @@ func (m *model) check(u *servertest.User) {
 			want = append(want, m.messages[i])
 		}
 	}
-	got := history(m.t, u, m.room, 4)
+	got := everything(m.t, u, m.room, 4)
 	if len(got) != len(want) {
 		m.t.Fatalf("%s sees %d messages, should %d", u.Name, len(got), len(want))
 	}
@@ -181,6 +193,7 @@ func TestCountersAndReceiptsEqualANaiveRecountWhateverHappens(t *testing.T) {
 	for _, u := range m.people {
 		m.join(u.ID)
 	}
+	m.notice(m.people[0])
 	for i := range 220 {
 		m.step(r)
 		if i%12 == 0 {

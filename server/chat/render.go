@@ -207,7 +207,7 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 func addOwn(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
 	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived, max(m.clear_n, m.history_from_n),
 		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
-			AND x.sender_id <> m.user_id AND x.deleted_at IS NULL),
+			AND `+countsUnread+`),
 		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL
 			AND x.n > max(m.clear_n, m.history_from_n) ORDER BY x.n DESC LIMIT 1)
 		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{viewer}, args...)...)

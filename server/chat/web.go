@@ -112,25 +112,21 @@ func (m *Message) web(d api.Dialect) *WebMessage {
 	return w
 }
 
-func webAttachments(list []any) []WebAttachment {
+func webAttachments(list []Attachment) []WebAttachment {
 	out := []WebAttachment{}
-	for _, a := range reread[struct {
-		WebAttachment
-		MongoID  string  `json:"_id"`
-		FileName string  `json:"fileName"`
-		FileSize int64   `json:"fileSize"`
-		Duration float64 `json:"duration"`
-	}](list) {
-		w := a.WebAttachment
-		w.Name, w.Size = a.FileName, a.FileSize
-		if w.ID == "" {
-			w.ID = a.MongoID
+	for _, a := range list {
+		w := WebAttachment{ID: a.URL, URL: a.URL, Type: a.Type, ThumbnailURL: a.ThumbnailURL, Width: a.Width, Height: a.Height}
+		if a.FileName != nil {
+			w.Name = *a.FileName
 		}
-		if w.ID == "" {
-			w.ID = a.URL
+		if a.FileSize != nil {
+			w.Size = *a.FileSize
 		}
-		if a.Duration > 0 {
-			seconds := int64(a.Duration)
+		if a.MimeType != nil {
+			w.MimeType = *a.MimeType
+		}
+		if a.Duration != nil && *a.Duration > 0 {
+			seconds := int64(*a.Duration)
 			w.Duration = &seconds
 		}
 		out = append(out, w)
@@ -151,17 +147,6 @@ func webReactions(list []Reaction) []WebReaction {
 		out[i].Count++
 	}
 	return out
-}
-
-// reread takes what is needed of values that are there for the wire alone.
-func reread[T any](list []any) (out []T) {
-	if len(list) == 0 {
-		return nil
-	}
-	if raw, err := json.Marshal(list); err == nil && json.Unmarshal(raw, &out) == nil {
-		return out
-	}
-	return nil
 }
 
 // WebConversation is a conversation as the web client and the Flutter client read it. A single one is called direct.

@@ -41,13 +41,15 @@ func is(t *testing.T, what string, object map[string]any, field, want string) {
 
 func text(s string) *string { return &s }
 
+func number(n int64) *int64 { return &n }
+
 func talk() (*chat.Message, *chat.Message) {
-	ada := account.Public{MongoID: "a", ID: "a", Username: "ada", DisplayName: "Ada"}
+	ada, length := account.Public{MongoID: "a", ID: "a", Username: "ada", DisplayName: "Ada"}, 2.5
 	first := &chat.Message{MongoID: "m1", ID: "m1", ConversationID: "c", N: 1, Sender: ada, Type: "text", Content: text(" one ")}
 	reply := &chat.Message{
 		MongoID: "m2", ID: "m2", ConversationID: "c", N: 2, Sender: ada, Type: "video", ReplyToID: text("m1"), ReplyTo: first, ClientID: text("k"),
-		Attachments: []any{map[string]any{
-			"type": "video", "url": "/uploads/videos/x.mp4", "fileName": "x.mp4", "fileSize": 7, "mimeType": "video/mp4", "duration": 2.5, "width": 3,
+		Attachments: []chat.Attachment{{
+			Type: "video", URL: "/uploads/videos/x.mp4", FileName: text("x.mp4"), FileSize: number(7), MimeType: text("video/mp4"), Duration: &length, Width: number(3),
 		}},
 		Reactions:    []chat.Reaction{{Emoji: "👍", UserID: "b", CreatedAt: "t"}, {Emoji: "🎉", UserID: "b"}, {Emoji: "👍", UserID: "a"}},
 		ReadReceipts: []chat.Receipt{{UserID: "b", ReadAt: "t"}}, CreatedAt: "2026-01-01T00:00:00.000Z", UpdatedAt: "2026-01-01T00:00:00.000Z",

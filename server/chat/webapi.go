@@ -267,9 +267,9 @@ func (s *Service) Page(ctx context.Context, by api.Caller, in *PageInput) (*Mess
 type SendToInput struct {
 	ConversationID string `path:"conversationId"`
 	Body           struct {
-		Type        *string         `json:"type,omitempty" enum:"text" doc:"text, the default"`
+		Type        *string         `json:"type,omitempty" enum:"text,image,video,audio,file,sticker,location,contact" doc:"text, the default"`
 		Content     *string         `json:"content,omitempty"`
-		Attachments []any           `json:"attachments,omitempty"`
+		Attachments []Attachment    `json:"attachments,omitempty"`
 		ReplyTo     *string         `json:"replyTo,omitempty"`
 		ClientID    *string         `json:"clientId,omitempty" maxLength:"128"`
 		Metadata    json.RawMessage `json:"metadata,omitempty"`

@@ -54,6 +54,9 @@ func drain(t *testing.T, frames []servertest.Frame) (kinds []string) {
 		if err := json.Unmarshal(f.Data, &m); err != nil {
 			t.Fatal(err)
 		}
+		if m.Type == "system" {
+			continue
+		}
 		kind := f.Event
 		if text, ok := strings.CutPrefix(m.text(), "secret-"); ok {
 			kind += " " + text

@@ -3,6 +3,7 @@ package chat_test
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ type message struct {
 	ID             string `json:"_id"`
 	ConversationID string
 	N              int64
+	Type           string
 	Sender         person `json:"senderId"`
 	Content        *string
 	ClientID       *string
@@ -84,8 +86,14 @@ func draft(room, text string, more ...map[string]any) map[string]any {
 	return body
 }
 
-// history reads everything somebody sees of a conversation, newest first, in pages of limit.
-func history(t *testing.T, u *servertest.User, room string, limit int) (all []message) {
+// history reads what people said in a conversation, as far as somebody sees it, newest first, in pages of limit.
+func history(t *testing.T, u *servertest.User, room string, limit int) []message {
+	t.Helper()
+	return slices.DeleteFunc(everything(t, u, room, limit), func(m message) bool { return m.Type == "system" })
+}
+
+// everything is history with the notices.
+func everything(t *testing.T, u *servertest.User, room string, limit int) (all []message) {
 	t.Helper()
 	for before := ""; ; {
 		page := fetch[[]message](u, "GET", "/messages/conversation/"+room+"?limit="+strconv.Itoa(limit)+before, nil)

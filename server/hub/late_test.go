@@ -159,7 +159,7 @@ func TestComingBackAtRandomHearsEverythingOnceAndInOrder(t *testing.T) {
 		})
 	}
 	heard, connections := 0, 0
-	for heard < people*(each+1) {
+	for heard < people*(each+2) { // a conversation, a notice of it, and what is said
 		socket, _ := s.Dial(fmt.Sprint("?since=", since), bob.Bearer())
 		if socket == nil {
 			t.Fatal("refused")
@@ -167,7 +167,7 @@ func TestComingBackAtRandomHearsEverythingOnceAndInOrder(t *testing.T) {
 		connections++
 		socket.Expect("hello")
 		for range r.IntN(60) {
-			if heard == people*(each+1) {
+			if heard == people*(each+2) {
 				break
 			}
 			f := socket.Next()
