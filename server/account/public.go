@@ -33,12 +33,17 @@ func Deleted(id string) Public {
 	return Public{MongoID: id, ID: id, Username: "deleted", DisplayName: "Deleted account"}
 }
 
-// Publics returns the public form of each of the ids, in one query.
+// Publics returns the public form of each of the ids as all may see it, in one query.
 func Publics(q storage.Querier, ids []string) (map[string]Public, error) {
+	return PublicsFor(q, "", ids)
+}
+
+// PublicsFor returns the public form of each of the ids as one viewer sees it, in one query.
+func PublicsFor(q storage.Querier, viewer string, ids []string) (map[string]Public, error) {
 	found := make(map[string]Public, len(ids))
 	for _, chunk := range storage.Chunks(ids) {
 		marks, args := storage.In(chunk)
-		rows, err := q.Query("SELECT "+PublicColumns+" FROM user u WHERE u.id IN ("+marks+")", args...)
+		rows, err := q.Query("SELECT "+PublicColumnsFor+" FROM user u WHERE u.id IN ("+marks+")", append([]any{viewer}, args...)...)
 		if err != nil {
 			return nil, fmt.Errorf("read people: %w", err)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/quckchat/quckchat/storage"
 )
 
-// Conversation is a conversation on the wire (contract 2.3). In events, which all members share, UnreadCount and the
-// participants' own switches are those of nobody.
+// Conversation is a conversation on the wire (contract 2.3). In events, which all members share, UnreadCount, the
+// participants' own switches and how far they have read are those of nobody.
 type Conversation struct {
 	MongoID           string        `json:"_id"`
 	ID                string        `json:"id"`

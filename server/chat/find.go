@@ -91,7 +91,7 @@ func (s *Service) Find(ctx context.Context, by api.Caller, in *FindInput) (*Foun
 				out.Messages = append(out.Messages, m)
 			}
 		}
-		return complete(v, out.Messages, func(m, r *Message) bool { return r.N > floors[m.ConversationID] })
+		return completeFor(v, by.UserID, out.Messages, func(m, r *Message) bool { return r.N > floors[m.ConversationID] })
 	})
 	out.Items = out.Messages
 	if seq, seqErr := s.search.Seq(ctx); seqErr == nil {

@@ -18,6 +18,8 @@ type standing struct {
 	floor int64  // nothing up to this number: before they joined, or cleared by themselves
 	readN int64
 	lastN int64
+
+	viewer string // whose standing this is
 }
 
 // admin reports whether the member may run the conversation; both people of a single one may.
@@ -25,7 +27,7 @@ func (m standing) admin() bool { return m.kind == "single" || m.role == "admin" 
 
 // memberOf returns the caller's standing, or CONVERSATION_NOT_FOUND for everybody who is not a member now.
 func memberOf(q storage.Querier, by api.Caller, conversationID string) (standing, error) {
-	var m standing
+	m := standing{viewer: by.UserID}
 	err := q.QueryRow(`SELECT c.type, m.role, max(m.history_from_n, m.clear_n), m.read_n, c.last_n
 		FROM member m JOIN conversation c ON c.id = m.conversation_id
 		WHERE m.user_id = ? AND m.conversation_id = ? AND m.left_seq IS NULL AND c.deleted_at IS NULL`, by.UserID, conversationID).
@@ -116,10 +118,10 @@ func history(q storage.Querier, conversationID string, at standing, part stretch
 	if part.upwards {
 		slices.Reverse(list)
 	}
-	if err := complete(q, list, above(at.floor)); err != nil {
+	if err := completeFor(q, at.viewer, list, above(at.floor)); err != nil {
 		return nil, err
 	}
-	return list, receipts(q, conversationID, list)
+	return list, receipts(q, at.viewer, conversationID, list)
 }
 
 // place returns the number of a message in a conversation, or MESSAGE_NOT_FOUND.
@@ -145,7 +147,10 @@ func (s *Service) Message(ctx context.Context, by api.Caller, in *MessageInput) 
 		if m, _, err = visible(v, by, in.MessageID); err != nil {
 			return err
 		}
-		return receipts(v, m.ConversationID, []*Message{m})
+		if err := people(v, by.UserID, m); err != nil {
+			return err
+		}
+		return receipts(v, by.UserID, m.ConversationID, []*Message{m})
 	})
 	return m, err
 }

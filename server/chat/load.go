@@ -70,8 +70,9 @@ func messagesByID(q storage.Querier, ids []string) (map[string]*Message, error) 
 	return found, nil
 }
 
-// people fills in senders, and senders of what is replied to, and lets notices say whom they are about.
-func people(q storage.Querier, list ...*Message) error {
+// people fills in senders, and senders of what is replied to, as the viewer sees them, or as all may see them when
+// viewer is "", and lets notices say whom they are about.
+func people(q storage.Querier, viewer string, list ...*Message) error {
 	var ids []string
 	seen := map[string]bool{}
 	each := func(fn func(m *Message)) {
@@ -98,7 +99,7 @@ func people(q storage.Querier, list ...*Message) error {
 			}
 		}
 	})
-	known, err := account.Publics(q, ids)
+	known, err := account.PublicsFor(q, viewer, ids)
 	if err != nil {
 		return err
 	}
@@ -166,9 +167,14 @@ func scanWindows(rows *sql.Rows, into map[string][]window) error {
 	return rows.Err()
 }
 
-// complete fills in what is replied to, where that is shown, reactions, and the people, in three queries for any number
-// of messages. A reply to a message that is gone shows the tombstone.
+// complete fills in what is replied to, where that is shown, reactions, and the people as all may see them, in three
+// queries for any number of messages. A reply to a message that is gone shows the tombstone.
 func complete(q storage.Querier, list []*Message, show shown) error {
+	return completeFor(q, "", list, show)
+}
+
+// completeFor is complete with the people as one viewer sees them.
+func completeFor(q storage.Querier, viewer string, list []*Message, show shown) error {
 	var ids []string
 	for _, m := range list {
 		if m.ReplyToID != nil {
@@ -192,7 +198,7 @@ func complete(q storage.Querier, list []*Message, show shown) error {
 	if err := addReactions(q, list); err != nil {
 		return err
 	}
-	return people(q, list...)
+	return people(q, viewer, list...)
 }
 
 // one reads a message whole.

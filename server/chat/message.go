@@ -188,7 +188,7 @@ func repliedTo(tx *storage.Tx, conversationID, id string, from int64) (*Message,
 	if r == nil || r.ConversationID != conversationID || r.N <= from || r.IsDeleted {
 		return nil, api.E("REPLY_NOT_FOUND")
 	}
-	return r, people(tx, r)
+	return r, people(tx, "", r)
 }
 
 // repeated answers a message that was sent before under the same clientId; MESSAGE_NOT_FOUND when there is none. One

@@ -56,7 +56,7 @@ func (s *Service) note(tx *storage.Tx, by api.Caller, conversationID string, n N
 	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, conversationID); err != nil {
 		return nil, fmt.Errorf("count notice: %w", err)
 	}
-	return m, people(tx, m)
+	return m, people(tx, "", m)
 }
 
 // announce tells the members of notices.

@@ -182,7 +182,7 @@ func pinsOf(q storage.Querier, viewer, marks string, args []any) (map[string][]*
 			list, pins[m.ConversationID] = append(list, m), append(pins[m.ConversationID], m)
 		}
 	}
-	return pins, complete(q, list, func(m, r *Message) bool { return r.N > floors[m.ConversationID] })
+	return pins, completeFor(q, viewer, list, func(m, r *Message) bool { return r.N > floors[m.ConversationID] })
 }
 
 // addPins fills in the pinned messages that the viewer can see, or, when viewer is "", the ids of those that all members

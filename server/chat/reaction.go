@@ -152,7 +152,7 @@ func reactable(tx *storage.Tx, by api.Caller, messageID string) (*Message, error
 	if _, err := sendable(tx, by, m.ConversationID); err != nil {
 		return nil, err
 	}
-	return m, receipts(tx, m.ConversationID, []*Message{m})
+	return m, receipts(tx, by.UserID, m.ConversationID, []*Message{m})
 }
 
 func (s *Service) tellReaction(tx *storage.Tx, by api.Caller, m *Message, kind, emoji string) (int64, error) {

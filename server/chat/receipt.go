@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -38,8 +39,8 @@ const receiptsMax = 64
 
 // receipts fills in who has read each message of a page, newest first, in two queries. A read mark (n, at) says that
 // everything up to n was read at that time, unless an earlier mark covers it already, or it is from before the reader
-// joined.
-func receipts(q storage.Querier, conversationID string, page []*Message) error {
+// joined. Of people who hide what they read nothing is shown, and to them nothing but their own.
+func receipts(q storage.Querier, viewer, conversationID string, page []*Message) error {
 	if len(page) == 0 {
 		return nil
 	}
@@ -47,10 +48,12 @@ func receipts(q storage.Querier, conversationID string, page []*Message) error {
 	// Of each reader: the marks inside the page, and the first one above it, each with where its stay began to see.
 	rows, err := q.Query(`SELECT r.user_id, r.n, r.at, (SELECT max(h.history_from_n) FROM member h
 			WHERE h.conversation_id = r.conversation_id AND h.user_id = r.user_id AND h.history_from_n < r.n) FROM member m JOIN read_mark r ON r.conversation_id = m.conversation_id AND r.user_id = m.user_id
+			JOIN user u ON u.id = m.user_id
 		WHERE m.conversation_id = ?1 AND m.left_seq IS NULL AND r.n >= ?2 AND r.n <=
 			coalesce((SELECT min(a.n) FROM read_mark a WHERE a.conversation_id = m.conversation_id AND a.user_id = m.user_id AND a.n >= ?3), ?3)
 		AND (SELECT count(*) FROM (SELECT 1 FROM member c WHERE c.conversation_id = ?1 AND c.left_seq IS NULL LIMIT ?4)) < ?4
-		ORDER BY r.user_id, r.n DESC`, conversationID, oldest, newest, receiptsMax+1)
+		AND (m.user_id = ?5 OR u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?5 AND w.hides_reads = 1))
+		ORDER BY r.user_id, r.n DESC`, conversationID, oldest, newest, receiptsMax+1, viewer)
 	if err != nil {
 		return fmt.Errorf("read receipts: %w", err)
 	}
@@ -179,21 +182,47 @@ func (s *Service) read(tx *storage.Tx, by api.Caller, conversationID, messageID 
 	if _, err := tx.Exec("UPDATE member SET read_n = ? WHERE user_id = ? AND conversation_id = ? AND left_seq IS NULL", n, by.UserID, conversationID); err != nil {
 		return fmt.Errorf("note reading: %w", err)
 	}
+	reading := Reading{messageID, by.UserID, conversationID, n, api.Millis(now)}
+	if quiet, err := readsQuietly(tx, by, conversationID); err != nil {
+		return err
+	} else if quiet { // their other devices alone are told, and no mark is left to be shown later
+		_, err := s.events.Emit(tx, event.Event{
+			Kind: MessageRead, Scope: event.ScopeUser, ScopeID: by.UserID, SubjectID: messageID, ActorID: by.UserID, Data: strconv.FormatInt(n, 10) + " " + conversationID,
+		}, reading)
+		return err
+	}
 	if _, err := tx.Exec("INSERT INTO read_mark (conversation_id, user_id, n, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", conversationID, by.UserID, n, now); err != nil {
 		return fmt.Errorf("mark reading: %w", err)
 	}
 	_, err := s.events.Emit(tx, event.Event{
 		Kind: MessageRead, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: messageID, ActorID: by.UserID, Data: strconv.FormatInt(n, 10),
-	}, Reading{messageID, by.UserID, conversationID, n, api.Millis(now)})
+	}, reading)
 	return err
+}
+
+// readsQuietly reports whether nobody is to know what the caller reads: they hide it, or it is a conversation with
+// somebody whom one of the two has blocked.
+func readsQuietly(q storage.Querier, by api.Caller, conversationID string) (quiet bool, err error) {
+	err = q.QueryRow(`SELECT u.hides_reads = 1 OR EXISTS (SELECT 1 FROM conversation c JOIN member o ON o.conversation_id = c.id AND o.user_id <> u.id
+			WHERE c.id = ? AND c.type = 'single' AND (EXISTS (SELECT 1 FROM block b WHERE b.user_id = o.user_id AND b.blocked_id = u.id)
+				OR EXISTS (SELECT 1 FROM block b WHERE b.user_id = u.id AND b.blocked_id = o.user_id)))
+		FROM user u WHERE u.id = ?`, conversationID, by.UserID).Scan(&quiet)
+	if err != nil {
+		return false, fmt.Errorf("check receipts: %w", err)
+	}
+	return quiet, nil
 }
 
 // renderReadings needs no table: the pointer says everything.
 func renderReadings(_ storage.Querier, events []event.Event) ([]any, error) {
 	values := make([]any, len(events))
 	for i, e := range events {
-		n, _ := strconv.ParseInt(e.Data, 10, 64)
-		values[i] = Reading{e.SubjectID, e.ActorID, e.ScopeID, n, api.Millis(e.At)}
+		number, conversationID, own := strings.Cut(e.Data, " ")
+		if !own {
+			conversationID = e.ScopeID
+		}
+		n, _ := strconv.ParseInt(number, 10, 64)
+		values[i] = Reading{e.SubjectID, e.ActorID, conversationID, n, api.Millis(e.At)}
 	}
 	return values, nil
 }

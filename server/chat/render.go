@@ -23,7 +23,7 @@ func (s *Service) Events() []event.Kind {
 		{Name: MessageDeleted, Doc: "A message is gone for everyone.", Value: Deletion{}, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
 			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
 		}},
-		{Name: MessageRead, Doc: "Somebody has read everything up to `n`.", Value: Reading{}, Render: renderReadings},
+		{Name: MessageRead, Doc: "Somebody has read everything up to `n`; not between people of whom one hides what they read.", Receipt: true, Value: Reading{}, Render: renderReadings},
 		{Name: MessagePinned, Doc: "A message was pinned; to those who can see it.", Value: Pinning{}, Render: renderPinnings},
 		{Name: MessageUnpinned, Doc: "A message is no longer pinned. One that is deleted is not either, and `message:deleted` alone tells.", Value: Pinning{}, Render: renderPinnings},
 		{Name: ConversationNew, Doc: "A conversation you are in from now on, as all members may see it.", Value: &Conversation{}, Render: renderConversations(func(c *Conversation) any { return c }), Membership: joins},
@@ -168,11 +168,14 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 	return rows.Err()
 }
 
+// addParticipants adds who is in the conversations. How far somebody has read is shown to themselves, and to others when
+// neither hides such things; it is not in what all members are sent alike.
 func addParticipants(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
-	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumns+`
+	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumnsFor+`
 		FROM member m JOIN user u ON u.id = m.user_id
 		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n = m.read_n AND m.read_n > m.history_from_n
-		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", args...)
+			AND (m.user_id = ?1 OR ?1 <> '' AND u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_reads = 1))
+		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", append([]any{viewer}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read participants: %w", err)
 	}
@@ -251,7 +254,7 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	for _, m := range messages {
 		list = append(list, m)
 	}
-	if err := complete(q, list, func(m, r *Message) bool { return r.N > floors[m.ConversationID] }); err != nil {
+	if err := completeFor(q, viewer, list, func(m, r *Message) bool { return r.N > floors[m.ConversationID] }); err != nil {
 		return err
 	}
 	for id, messageID := range last {

@@ -136,8 +136,9 @@ func (c *conn) flushNow() {
 }
 
 // missed reads the pointers that concern a caller in (since, upTo], in order: of their conversations while they were
-// in them, of themselves, of their session. Late forms are rendered as things are now, so three kinds are left out: what
-// became of messages from before somebody joined, what somebody has cleared, and what changed since somebody left.
+// in them, of themselves, of their session. Late forms are rendered as things are now, so these are left out: what
+// became of messages from before somebody joined, what somebody has cleared, what changed since somebody left, and who
+// has read what when one of the two hides that.
 func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event, error) {
 	rows, err := q.Query(`SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
 		FROM member m CROSS JOIN event e
@@ -146,6 +147,7 @@ func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event,
 			AND e.seq > ?3 AND e.seq <= ?4 AND e.seq >= m.joined_seq AND (m.left_seq IS NULL OR e.seq <= m.left_seq)
 			AND (x.n IS NULL OR x.n > max(m.history_from_n, m.clear_n))
 			AND (m.left_seq IS NULL OR coalesce(x.edited_at, 0) < m.left_at AND e.kind NOT IN ('conversation:new', 'conversation:updated'))
+			AND (e.kind <> 'message:read' OR e.actor_id = ?1 OR NOT EXISTS (SELECT 1 FROM user u WHERE u.id IN (?1, e.actor_id) AND u.hides_reads = 1))
 		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
 		FROM event e WHERE e.scope = 'user' AND e.scope_id = ?1 AND e.seq > ?3 AND e.seq <= ?4
 		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data

@@ -85,6 +85,12 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 		{"a setting", func() { put(bob, "PUT", "/users/me/settings", map[string]any{"darkMode": true}) }},
 		{"a block", func() { put(bob, "POST", "/users/me/blocked-users", map[string]any{"userId": carl.ID}) }},
 		{"a status", func() { put(bob, "PUT", "/users/me/status", map[string]any{"status": "busy"}) }},
+		{"a reading in secret", func() {
+			put(bob, "PUT", "/users/me/settings", map[string]any{"readReceipts": false})
+			send(map[string]any{"content": "s"})
+			put(bob, "PUT", "/conversations/"+room+"/read", nil)
+			put(ada, "PUT", "/conversations/"+room+"/read", nil)
+		}},
 		{"a deleted group", func() { put(ada, "DELETE", "/conversations/"+room, nil) }},
 	} {
 		step.do()
