@@ -83,6 +83,7 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 	$(HEADING) 'tests (go test -race)'
 	@command -v "$$(go env CC)" >/dev/null || { \
 		echo "The race detector needs a C compiler, and $$(go env CC) was not found: apt-get install gcc libc6-dev."; exit 1; }
+	@command -v npm >/dev/null || echo 'SKIPPED: npm was not found, the tests with the stock Socket.IO client do not run.'
 	@before=$$($(GOLDEN_STATE)); \
 	CGO_ENABLED=1 go test -race -vet=off -timeout 5m $(TESTFLAGS) ./... || exit 1; \
 	after=$$($(GOLDEN_STATE)); \

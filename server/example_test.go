@@ -69,4 +69,18 @@ func TestTheExamplesOfTheProtocolRun(t *testing.T) {
 		}
 		hears.Expect("message:new")
 	})
+	t.Run("JavaScript", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Symlink(filepath.Join(servertest.StockHome(t), "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "client.mjs"), []byte(examples(t, "js")[0]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := run(t, dir, "node", "client.mjs")
+		if !strings.Contains(out, "stored ") || !strings.Contains(out, "heard ADA hello from JavaScript") {
+			t.Errorf("the client said:\n%s", out)
+		}
+		hears.Expect("message:new")
+	})
 }

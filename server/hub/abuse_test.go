@@ -76,11 +76,25 @@ func TestWhatIsNotTheProtocolEndsTheConnectionAndHarmsNobody(t *testing.T) {
 	}
 	conn.WriteRaw(text, big(1_000_000))
 	space.Ask("message:send", map[string]any{"conversationId": room, "content": strings.Repeat("x", 900_000)}).Fails("MESSAGE_TOO_LONG")
-	for range 5 {
+	for range 20 { // as the phone app looks for a namespace that is not there
 		conn.Refused("/x", nil, nil)
 	}
-	if code := conn.Code(); code != 1002 {
-		t.Errorf("after five refusals: %d", code)
+	space.Ask("conversation:list", nil).OK()
+	for what, ask := range map[string]func(conn *servertest.IO){
+		"no identity":           func(conn *servertest.IO) { conn.Refused("/chat", nil, nil) },
+		"an unknown namespace":  func(conn *servertest.IO) { conn.Refused("/x", bob, nil) },
+		"a bad token on a good": func(conn *servertest.IO) { conn.Refused("/", ada, nil) },
+	} {
+		conn := s.IO()
+		if strings.HasSuffix(what, "good") {
+			conn.Connect("/chat", bob, nil)
+		}
+		for range 5 {
+			ask(conn)
+		}
+		if code := conn.Code(); code != 1002 {
+			t.Errorf("%s, five times: %d", what, code)
+		}
 	}
 
 	ada.Send(room, "unharmed")

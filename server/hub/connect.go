@@ -39,8 +39,8 @@ func (c *conn) connect(ctx context.Context, p socketio.Packet) {
 	h := c.hub
 	said := readCredentials(p.Data)
 	form, known := named(p.Namespace, said.recover)
-	if !known {
-		c.refuseSpace(p.Namespace, map[string]string{"message": "Invalid namespace"})
+	if !known { // which the phone app may try next to one that there is, again and again
+		c.refuseSpace(p.Namespace, map[string]string{"message": "Invalid namespace"}, !c.io.served)
 		return
 	}
 	by, err := c.identify(ctx, said)
@@ -116,19 +116,23 @@ func (c *conn) refuseConnect(namespace string, err error) {
 		c.finish(closeRestart, "try again")
 		return
 	}
+	if e.Code != "TOO_MANY_SOCKETS" {
+		c.strike()
+	}
 	c.refuseSpace(namespace, struct {
 		Message string `json:"message"`
 		Data    any    `json:"data"`
-	}{e.Message, map[string]any{"code": e.Code, "statusCode": e.Status}})
+	}{e.Message, map[string]any{"code": e.Code, "statusCode": e.Status}}, true)
 }
 
-// refuseSpace answers a connect with an error. Too many of them end the connection.
-func (c *conn) refuseSpace(namespace string, why any) {
-	c.strike()
+// refuseSpace answers a connect with an error. Too many that count end the connection.
+func (c *conn) refuseSpace(namespace string, why any, counts bool) {
 	data, _ := json.Marshal(why)
 	c.send(frame(opText, socketio.Packet{Type: socketio.ConnectError, Namespace: namespace, Data: data}.Frame()))
-	if c.io.refused++; c.io.refused >= engineRefusals {
-		c.finish(closeProtocol, "refused too often")
+	if counts {
+		if c.io.refused++; c.io.refused >= engineRefusals {
+			c.finish(closeProtocol, "refused too often")
+		}
 	}
 }
 
