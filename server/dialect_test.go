@@ -232,3 +232,57 @@ func TestOldSpellingsDoTheSame(t *testing.T) {
 		t.Errorf("POST /auth/token/refresh: %v", tokens)
 	}
 }
+
+// TestTheWebClientLearnsOfAGroupItIsAddedTo holds 4.6 conversation:new for those who come later.
+func TestTheWebClientLearnsOfAGroupItIsAddedTo(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
+	room := ada.Group("g", bob)
+	web := carl.IO("/")
+	ada.Do("POST", "/conversations/"+room+"/participants", object{"userIds": []string{carl.ID}}).OK(nil)
+	var c object
+	if err := json.Unmarshal(web.Expect("conversation:new").Data, &c); err != nil {
+		t.Fatal(err)
+	}
+	if c["id"] != room || c["name"] != "g" || c["unreadCount"] != 0.0 || at(c, "participants", 2, "id") != carl.ID {
+		t.Errorf("added: %v", c)
+	}
+	var update object
+	if err := json.Unmarshal(web.Expect("conversation:update").Data, &update); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := update["unreadCount"]; there || update["id"] != room {
+		t.Errorf("updated: %v", update)
+	}
+	ada.Do("DELETE", "/conversations/"+room+"/participants/"+bob.ID, nil).OK(nil)
+	for _, e := range web.Pending() {
+		if e.Event != "conversation:update" && e.Event != "user:online" && e.Event != "user:offline" {
+			t.Errorf("told of what it does not know: %s", e.Raw)
+		}
+	}
+}
+
+// TestWhoWasAwayLearnsOfAGroupUnlessTheyHaveLeftIt: late forms are of today, which is not for those who have gone.
+func TestWhoWasAwayLearnsOfAGroupUnlessTheyHaveLeftIt(t *testing.T) {
+	s := servertest.Start(t)
+	ada, carl := s.Register("ada"), s.Register("carl")
+	room := ada.Group("g")
+	away := s.IO().Connect("/", carl, map[string]any{"recover": true})
+	away.Close()
+	away.Code()
+	ada.Do("POST", "/conversations/"+room+"/participants", object{"userIds": []string{carl.ID}}).OK(nil)
+	back := s.IO().Connect("/", carl, map[string]any{"recover": true, "pid": away.PID})
+	if e := back.Expect("conversation:new"); !strings.Contains(string(e.Data), room) {
+		t.Errorf("late: %s", e.Raw)
+	}
+	back.Close()
+	back.Code()
+	ada.Do("DELETE", "/conversations/"+room+"/participants/"+carl.ID, nil).OK(nil)
+	ada.Do("PUT", "/conversations/"+room, object{"name": "secret"}).OK(nil)
+	gone := s.IO().Connect("/", carl, map[string]any{"recover": true, "pid": away.PID})
+	for _, e := range gone.Pending() {
+		if strings.Contains(e.Raw, "secret") || strings.HasPrefix(e.Event, "conversation:") {
+			t.Errorf("told of a group they have left: %s", e.Raw)
+		}
+	}
+}

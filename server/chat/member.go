@@ -20,9 +20,10 @@ import (
 
 // ParticipantsChange is the payload of conversation:participant:added and :removed.
 type ParticipantsChange struct {
-	ConversationID string   `json:"conversationId"`
-	UserIDs        []string `json:"userIds"`
-	By             string   `json:"by"`
+	ConversationID string        `json:"conversationId"`
+	UserIDs        []string      `json:"userIds"`
+	By             string        `json:"by"`
+	room           *Conversation // what the newcomers are in now; the web client is told of that
 }
 
 // stringList is a list of ids that also takes a single one, as some clients send it.
@@ -94,9 +95,13 @@ func (s *Service) Add(ctx context.Context, by api.Caller, in *AddInput) (*Conver
 					return err
 				}
 			}
+			room, err := shared(tx, in.ConversationID)
+			if err != nil {
+				return err
+			}
 			if _, err := s.events.Emit(tx, event.Event{
 				Kind: ParticipantAdded, Scope: event.ScopeConversation, ScopeID: in.ConversationID, SubjectID: in.ConversationID, ActorID: by.UserID, Data: packIDs(added),
-			}, ParticipantsChange{in.ConversationID, added, by.UserID}); err != nil {
+			}, ParticipantsChange{in.ConversationID, added, by.UserID, room}); err != nil {
 				return err
 			}
 			if err := s.updated(tx, by, in.ConversationID); err != nil {
@@ -206,7 +211,7 @@ func (s *Service) depart(tx *storage.Tx, by api.Caller, conversationID, userID s
 	}
 	_, err = s.events.Emit(tx, event.Event{
 		Kind: ParticipantRemoved, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: conversationID, ActorID: by.UserID, Data: packIDs([]string{userID}),
-	}, ParticipantsChange{conversationID, []string{userID}, by.UserID})
+	}, ParticipantsChange{conversationID, []string{userID}, by.UserID, nil})
 	return err
 }
 

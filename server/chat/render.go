@@ -3,6 +3,7 @@ package chat
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
@@ -15,7 +16,7 @@ func (s *Service) Events() []event.Kind {
 	joins := func(e event.Event) (joined, left []string) { return unpackIDs(e.Data), nil }
 	leaves := func(e event.Event) (joined, left []string) { return nil, unpackIDs(e.Data) }
 	change := func(_ storage.Querier, events []event.Event) ([]any, error) {
-		return each(events, func(e event.Event) any { return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID} }), nil
+		return each(events, func(e event.Event) any { return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID, nil} }), nil
 	}
 	kinds := []event.Kind{
 		{Name: MessageNew, Doc: "A message; to all members, the sender's devices included.", Value: &Message{}, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
@@ -32,7 +33,7 @@ func (s *Service) Events() []event.Kind {
 			return each(events, func(e event.Event) any { return ConversationGone{e.ScopeID, e.ActorID} }), nil
 		}},
 		{Name: ConversationKept, Doc: "How you keep a conversation; to your own devices.", Value: ConversationState{}, Render: renderStates},
-		{Name: ParticipantAdded, Doc: "People came into a group; they are told too.", Value: ParticipantsChange{}, Render: change, Membership: joins},
+		{Name: ParticipantAdded, Doc: "People came into a group; they are told too.", Value: ParticipantsChange{}, Render: renderAdded, Membership: joins},
 		{Name: "typing:start", Doc: "Somebody writes; it ends by itself after 30 s.", Value: Typing{}},
 		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
 		{Name: ParticipantRemoved, Doc: "People left or were removed; they get it last.", Value: ParticipantsChange{}, Render: change, Membership: leaves},
@@ -99,6 +100,22 @@ func renderConversations(form func(c *Conversation) any) func(q storage.Querier,
 			return nil
 		}), nil
 	}
+}
+
+// renderAdded gives those who are in the conversation now, and no others, the conversation with who came into it.
+func renderAdded(q storage.Querier, events []event.Event) ([]any, error) {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.SubjectID
+	}
+	found, err := conversations(q, "", distinct(ids))
+	return each(events, func(e event.Event) any {
+		room := found[e.SubjectID]
+		if room != nil && !slices.ContainsFunc(room.Participants, func(p Participant) bool { return p.User.ID == e.Viewer }) {
+			room = nil
+		}
+		return ParticipantsChange{e.ScopeID, unpackIDs(e.Data), e.ActorID, room}
+	}), err
 }
 
 // mine reads a conversation as the caller sees it.

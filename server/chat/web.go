@@ -254,8 +254,14 @@ func (t Typing) View(api.Dialect) any {
 	}{t.ConversationID, t.UserID, t.typing}
 }
 
-// View is nothing: the web client learns of people from conversation:update.
-func (ParticipantsChange) View(api.Dialect) any { return nil }
+// View is the conversation, when people came: it is new to them, and the web client passes over one that it has. Who
+// leaves it is not told of at once.
+func (c ParticipantsChange) View(d api.Dialect) any {
+	if c.room == nil {
+		return nil
+	}
+	return c.room.own(d)
+}
 
 // View is nothing: the web client has no event for it.
 func (ConversationGone) View(api.Dialect) any { return nil }

@@ -65,6 +65,8 @@ var webEvents = map[string]string{
 	"message:deleted":      "message:delete",
 	"message:read":         "read:receipt",
 	"conversation:updated": "conversation:update",
+
+	"conversation:participant:added": "conversation:new", // which it passes over when it has the conversation
 }
 
 func webNames(kind string) (string, bool) {
