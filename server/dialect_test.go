@@ -256,7 +256,7 @@ func TestTheWebClientLearnsOfAGroupItIsAddedTo(t *testing.T) {
 	}
 	ada.Do("DELETE", "/conversations/"+room+"/participants/"+bob.ID, nil).OK(nil)
 	for _, e := range web.Pending() {
-		if e.Event != "conversation:update" && e.Event != "user:online" && e.Event != "user:offline" {
+		if e.Event != "conversation:update" && e.Event != "message:new" && e.Event != "user:online" && e.Event != "user:offline" {
 			t.Errorf("told of what it does not know: %s", e.Raw)
 		}
 	}
