@@ -49,6 +49,7 @@ var flutter = []spelling{
 	{old: "POST /conversations/{conversationId}/unpin", now: "POST /conversations/{conversationId}/unpin"},
 	{old: "POST /conversations/{conversationId}/archive", now: "POST /conversations/{conversationId}/archive"},
 	{old: "POST /conversations/{conversationId}/unarchive", now: "POST /conversations/{conversationId}/unarchive"},
+	{old: "DELETE /conversations/{conversationId}/archive", now: "POST /conversations/{conversationId}/unarchive", options: []api.Option{api.OK}},
 	{old: "GET /conversations/{conversationId}/messages", now: "GET /conversations/{conversationId}/messages"},
 	{old: "POST /conversations/{conversationId}/messages", now: "POST /conversations/{conversationId}/messages"},
 	{old: "GET /conversations/{conversationId}/messages/search", now: "GET /conversations/{conversationId}/messages/search"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
@@ -37,10 +38,7 @@ func (s *Service) PinMessage(ctx context.Context, by api.Caller, in *PinInput) (
 		}
 		var pinned bool
 		var others int
-		if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM pinned_message WHERE conversation_id = ? AND message_id = ?), (SELECT count(*)
-			FROM pinned_message p JOIN message x ON x.conversation_id = p.conversation_id AND x.n = p.n AND `+there+`
-			WHERE p.conversation_id = ? AND p.n > (SELECT min(h.history_from_n) FROM member h WHERE h.conversation_id = p.conversation_id AND h.left_seq IS NULL))`,
-			m.ConversationID, m.ID, tx.Millis(), m.ConversationID).Scan(&pinned, &others); err != nil {
+		if err := tx.QueryRow(pinsCount, m.ConversationID, m.ID, m.ConversationID, tx.Millis()).Scan(&pinned, &others); err != nil {
 			return fmt.Errorf("count pins: %w", err)
 		}
 		switch {
@@ -64,8 +62,11 @@ func (s *Service) PinMessage(ctx context.Context, by api.Caller, in *PinInput) (
 func (s *Service) UnpinMessage(ctx context.Context, by api.Caller, in *PinInput) (*Conversation, error) {
 	return s.pinning(ctx, by, in, func(tx *storage.Tx, m *Message) error {
 		var pinned bool
-		if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM pinned_message WHERE message_id = ?)", m.ID).Scan(&pinned); err != nil || !pinned {
-			return err
+		if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM pinned_message WHERE message_id = ?)", m.ID).Scan(&pinned); err != nil {
+			return fmt.Errorf("find pin: %w", err)
+		}
+		if !pinned {
+			return nil
 		}
 		if err := unpin(tx, []string{m.ID}); err != nil {
 			return err
@@ -153,17 +154,33 @@ func (s *Service) Pinned(ctx context.Context, by api.Caller, in *ConversationInp
 	return list, err
 }
 
-// there is what holds of a message x that has not gone; its parameter is the time.
-const there = "x.deleted_at IS NULL AND (x.expires_at IS NULL OR x.expires_at > ?)"
+// The queries for pins look at the pins first: a conversation has few of them, and any number of messages. The joins are
+// written so that no planner turns them round. A message that has expired is not there any more; the time is a parameter.
+const (
+	pinsThere = "CROSS JOIN message x WHERE x.conversation_id = p.conversation_id AND x.n = p.n AND x.deleted_at IS NULL"
+
+	// Whether a message is pinned, and how many are.
+	pinsCount = `SELECT EXISTS (SELECT 1 FROM pinned_message WHERE conversation_id = ? AND message_id = ?), (SELECT count(*) FROM pinned_message p ` + pinsThere + `
+		AND p.conversation_id = ? AND (x.expires_at IS NULL OR x.expires_at > ?)
+		AND p.n > (SELECT min(h.history_from_n) FROM member h WHERE h.conversation_id = p.conversation_id AND h.left_seq IS NULL))`
+
+	// What one person sees of the pins of some conversations.
+	pinsSeen = `SELECT p.message_id, p.conversation_id, max(m.history_from_n, m.clear_n) FROM member m CROSS JOIN pinned_message p ` + pinsThere + `
+		AND m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (%s) AND p.conversation_id = m.conversation_id
+		AND p.n > max(m.history_from_n, m.clear_n) AND (x.expires_at IS NULL OR x.expires_at > ?)
+		AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = m.user_id AND h.conversation_id = p.conversation_id AND h.n = p.n)
+		ORDER BY p.pinned_at DESC, p.n DESC`
+
+	// What all members see.
+	pinsShared = `SELECT p.message_id, p.conversation_id, 0 FROM pinned_message p ` + pinsThere + `
+		AND p.conversation_id IN (%s) AND (x.expires_at IS NULL OR x.expires_at > ?)
+		AND p.n > (SELECT max(h.history_from_n) FROM member h WHERE h.conversation_id = p.conversation_id AND h.left_seq IS NULL)
+		ORDER BY p.pinned_at DESC, p.n DESC`
+)
 
 // pinsOf reads the pinned messages of conversations that the viewer can see, the latest pin first.
 func pinsOf(q storage.Querier, viewer, marks string, args []any) (map[string][]*Message, error) {
-	rows, err := q.Query(`SELECT p.message_id, p.conversation_id, max(m.history_from_n, m.clear_n)
-		FROM member m JOIN pinned_message p ON p.conversation_id = m.conversation_id AND p.n > max(m.history_from_n, m.clear_n)
-			JOIN message x ON x.conversation_id = p.conversation_id AND x.n = p.n AND `+there+`
-		WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+`)
-			AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = m.user_id AND h.conversation_id = p.conversation_id AND h.n = p.n)
-		ORDER BY p.pinned_at DESC, p.n DESC`, append([]any{time.Now().UnixMilli(), viewer}, args...)...)
+	rows, err := q.Query(fmt.Sprintf(pinsSeen, marks), slices.Concat([]any{viewer}, args, []any{time.Now().UnixMilli()})...)
 	if err != nil {
 		return nil, fmt.Errorf("read pins: %w", err)
 	}
@@ -199,11 +216,7 @@ func addPins(q storage.Querier, viewer, marks string, args []any, found map[stri
 		}
 		return err
 	}
-	rows, err := q.Query(`SELECT p.message_id, p.conversation_id, 0 FROM pinned_message p
-			JOIN message x ON x.conversation_id = p.conversation_id AND x.n = p.n AND `+there+`
-		WHERE p.conversation_id IN (`+marks+`)
-			AND p.n > (SELECT max(h.history_from_n) FROM member h WHERE h.conversation_id = p.conversation_id AND h.left_seq IS NULL)
-		ORDER BY p.pinned_at DESC, p.n DESC`, append([]any{time.Now().UnixMilli()}, args...)...)
+	rows, err := q.Query(fmt.Sprintf(pinsShared, marks), slices.Concat(args, []any{time.Now().UnixMilli()})...)
 	if err != nil {
 		return fmt.Errorf("read pins: %w", err)
 	}
