@@ -360,7 +360,7 @@ func (t *trial) look(d dice, by *person) *action {
 		want: func() verdict { return verdict(nil).add("MESSAGE_NOT_FOUND", !m.sees(by)) },
 		done: func(answer json.RawMessage) {
 			a := decode[wireMessage](t, answer)
-			if a.IsDeleted != m.gone || !m.gone && a.Content != m.text || a.N != m.n || a.Sender.ID != m.by.id {
+			if a.IsDeleted != m.gone || !m.gone && a.text() != m.text || a.N != m.n || a.Sender.ID != m.by.id {
 				t.fail("%s is %s", m.id, answer)
 			}
 		},
@@ -456,7 +456,7 @@ func (t *trial) rename(d dice, by *person) *action {
 		what: fmt.Sprintf("rename %s to %v", r.id, body), by: by, method: "PUT", path: "/conversations/{conversationId}", verb: "conversation:update",
 		ids: map[string]any{"conversationId": r.id}, body: body,
 		want:  func() verdict { return t.running(r, by) },
-		done:  func(json.RawMessage) { t.world.rename(r, name, about) },
+		done:  func(json.RawMessage) { t.world.rename(r, by, name, about) },
 		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
 		class: "run " + by.id + r.id,
 	}
@@ -487,6 +487,7 @@ func (t *trial) add(d dice, by *person) *action {
 		done: func(json.RawMessage) {
 			if len(fresh) > 0 {
 				t.enter(r, fresh...)
+				t.notice(r, by, "added")
 			}
 		},
 		sign:  event.Event{Kind: "conversation:participant:added", ScopeID: r.id},
@@ -524,7 +525,7 @@ func (t *trial) remove(d dice, by *person) *action {
 			v := t.running(r, by)
 			return v.add("USER_NOT_FOUND", r.of(by) != nil && r.of(p) == nil)
 		},
-		done:  func(json.RawMessage) { t.part(r, p) },
+		done:  func(json.RawMessage) { t.part(r, by, p) },
 		sign:  event.Event{Kind: "conversation:participant:removed", ScopeID: r.id, Data: p.id},
 		class: "run " + by.id + r.id,
 	}
@@ -547,7 +548,7 @@ func (t *trial) leave(d dice, by *person) *action {
 			}
 			return verdict(nil).add("NOT_GROUP", r.kind != "group")
 		},
-		done:  func(json.RawMessage) { t.part(r, by) },
+		done:  func(json.RawMessage) { t.part(r, by, by) },
 		sign:  event.Event{Kind: "conversation:participant:removed", ScopeID: r.id, Data: by.id},
 		class: "run " + by.id + r.id,
 	}
@@ -582,7 +583,7 @@ func (t *trial) role(d dice, by *person, admin bool) *action {
 			v = v.add("USER_NOT_FOUND", r.of(p) == nil)
 			return v.add("VALIDATION", !admin && others == 0)
 		},
-		done:  func(json.RawMessage) { r.of(p).admin = admin },
+		done:  func(json.RawMessage) { t.appoint(r, by, p, admin) },
 		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
 		class: "run " + by.id + r.id,
 	}

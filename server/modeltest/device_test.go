@@ -37,8 +37,10 @@ type wireMessage struct {
 	ID             string `json:"_id"`
 	ConversationID string
 	N              int
+	Type           string
 	Sender         wirePerson `json:"senderId"`
 	Content        string
+	Metadata       struct{ Action string }
 	ClientID       string
 	ReplyToID      string
 	ReplyTo        *wireMessage
@@ -47,6 +49,14 @@ type wireMessage struct {
 	EditedAt       string
 	IsDeleted      bool
 	CreatedAt      string
+}
+
+// text is what somebody said, or of a notice what it is about: in which words is not the model's affair.
+func (m *wireMessage) text() string {
+	if m.Type != "system" {
+		return m.Content
+	}
+	return m.Metadata.Action
 }
 
 type wirePerson struct {
@@ -246,7 +256,7 @@ func (d *device) install(r wireRoom) {
 				d.complain("history of %s lists %s, twice or deleted", r.ID, m.ID)
 			}
 			k.messages[m.ID] = m
-			if m.Sender.ID != d.user.ID && m.ID > me.LastReadMessageID { // ids of one conversation are in its order
+			if m.Sender.ID != d.user.ID && m.Type != "system" && m.ID > me.LastReadMessageID { // ids of one conversation are in its order
 				k.unread[m.ID] = true
 			}
 			before = "&before=" + m.ID
@@ -317,7 +327,7 @@ func (d *device) arrived(m *wireMessage) {
 		return
 	}
 	k.put(m)
-	if m.Sender.ID != d.user.ID && !m.IsDeleted {
+	if m.Sender.ID != d.user.ID && m.Type != "system" && !m.IsDeleted {
 		k.unread[m.ID] = true
 	}
 }
@@ -412,14 +422,14 @@ func (d *device) show(receipts bool) screen {
 			if m.IsDeleted {
 				continue
 			}
-			b := bubble{id: m.ID, n: m.N, by: m.Sender.ID, text: m.Content, clientID: m.ClientID, createdAt: m.CreatedAt, edited: m.IsEdited, editedAt: m.EditedAt}
+			b := bubble{id: m.ID, n: m.N, by: m.Sender.ID, text: m.text(), clientID: m.ClientID, createdAt: m.CreatedAt, edited: m.IsEdited, editedAt: m.EditedAt}
 			b.reply = m.ReplyToID
 			r := m.ReplyTo
 			if r == nil && m.ReplyToID != "" {
 				r = k.messages[m.ReplyToID]
 			}
 			if r != nil {
-				b.quote = r.Content
+				b.quote = r.text()
 				if r.IsDeleted {
 					b.quote = tombstone
 				}

@@ -14,7 +14,10 @@
 package modeltest
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -28,7 +31,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/servertest"
+	"github.com/quckchat/quckchat/storage"
 )
 
 var (
@@ -243,6 +248,7 @@ type trial struct {
 
 func newTrial(s *stage, server *servertest.Server, seed uint64) *trial {
 	t := &trial{world: &world{tokens: map[string]*token{}}, stage: s, server: server, devices: map[*person][]*device{}}
+	t.learn = t.noticed
 	d := roll(seed)
 	for _, u := range accounts {
 		p := &person{id: u.ID, name: u.Name, blocked: map[*person]bool{}}
@@ -258,6 +264,23 @@ func newTrial(s *stage, server *servertest.Server, seed uint64) *trial {
 	}
 	t.rest()
 	return t
+}
+
+// noticed reads the id and the time of a message from the table; nothing of one that is purged.
+func (t *trial) noticed(roomID string, n int) (id, at string) {
+	err := t.server.Inner.Store().Read(context.Background(), func(v storage.View) error {
+		var ms int64
+		err := v.QueryRow("SELECT id, created_at FROM message WHERE conversation_id = ? AND n = ? AND type = 'system'", roomID, n).Scan(&id, &ms)
+		at = api.Millis(ms)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.fail("read a notice: %v", err)
+	}
+	return id, at
 }
 
 // all are the devices, in a fixed order.

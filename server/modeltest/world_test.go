@@ -15,6 +15,7 @@ type world struct {
 	stays  int
 	marks  int
 	tokens map[string]*token
+	learn  func(roomID string, n int) (id, at string) // of a notice, which is in nobody's answer
 }
 
 // person is an account.
@@ -28,6 +29,7 @@ type room struct {
 	id, kind    string
 	pair        [2]*person // of a single one
 	name, about string
+	names       []string // what it was called before, as notices say
 	stays       []*stay
 	log         []*message // by number, from 1
 	lastAt      string
@@ -46,8 +48,9 @@ type stay struct {
 	over   bool // has left
 }
 
-// message is something said.
+// message is something said, or a notice of the server's, whose text is here what it is about.
 type message struct {
+	notice             bool
 	room               *room
 	n                  int
 	id, clientID, text string
@@ -185,7 +188,7 @@ func (m *message) readBy(p *person) bool {
 func (r *room) unread(p *person) int {
 	s, n := r.of(p), 0
 	for _, m := range r.log {
-		if m.n > max(s.floor(), s.read) && m.by != p && !m.gone {
+		if m.n > max(s.floor(), s.read) && m.by != p && !m.gone && !m.notice {
 			n++
 		}
 	}
@@ -209,6 +212,7 @@ func (w *world) found(id, kind, name, about string, people ...*person) *room {
 	if kind == "group" {
 		r.of(people[0]).admin = true
 	}
+	w.notice(r, people[0], "created")
 	return r
 }
 
@@ -225,13 +229,29 @@ func (w *world) enter(r *room, people ...*person) {
 }
 
 // part ends a stay, by removal or by leaving. Those who are left get an admin, an empty group ends.
-func (w *world) part(r *room, p *person) {
+func (w *world) part(r *room, by, p *person) {
 	r.of(p).over = true
-	switch left := r.present(); {
-	case len(left) == 0:
+	left := r.present()
+	if len(left) == 0 {
 		w.dissolve(r)
-	case r.admins() == 0:
+		return
+	}
+	if by == p {
+		w.notice(r, by, "left")
+	} else {
+		w.notice(r, by, "removed")
+	}
+	if r.admins() == 0 {
 		left[0].admin = true
+		w.notice(r, by, "promoted")
+	}
+}
+
+// appoint changes a role.
+func (w *world) appoint(r *room, by, p *person, admin bool) {
+	if s := r.of(p); s.admin != admin {
+		s.admin = admin
+		w.notice(r, by, map[bool]string{true: "promoted", false: "demoted"}[admin])
 	}
 }
 
@@ -244,6 +264,9 @@ func (w *world) dissolve(r *room) {
 	for _, m := range r.log {
 		w.bury(m.text)
 	}
+	for _, name := range r.names {
+		w.bury(name)
+	}
 	w.bury(r.name)
 	w.bury(r.about)
 }
@@ -254,6 +277,16 @@ func (w *world) say(r *room, by *person, text, clientID string, reply *message, 
 	r.log, r.lastAt = append(r.log, m), at
 	w.publish(text, r.members()...)
 	return m
+}
+
+// notice adds a message of the server's about what somebody did to a group.
+func (w *world) notice(r *room, by *person, about string) {
+	if r.kind == "group" {
+		id, at := w.learn(r.id, len(r.log)+1)
+		w.say(r, by, "", "", nil, id, at)
+		m := r.log[len(r.log)-1]
+		m.notice, m.text = true, about
+	}
 }
 
 // edit replaces a text.
@@ -269,17 +302,23 @@ func (w *world) erase(m *message) {
 	m.gone = true
 }
 
-// rename changes what a group is called.
-func (w *world) rename(r *room, name, about *string) {
+// rename changes what a group is called. The notice of a new name keeps saying it.
+func (w *world) rename(r *room, by *person, name, about *string) {
 	for _, c := range []struct {
-		old *string
-		new *string
-	}{{&r.name, name}, {&r.about, about}} {
-		if c.new != nil {
-			w.bury(*c.old)
-			*c.old = *c.new
-			w.publish(*c.new, r.members()...)
+		old, new *string
+		notice   string
+	}{{&r.name, name, "renamed"}, {&r.about, about, "described"}} {
+		if c.new == nil || *c.new == *c.old {
+			continue
 		}
+		if !slices.Contains(r.names, *c.old) {
+			w.bury(*c.old)
+		}
+		if *c.old = *c.new; c.notice == "renamed" {
+			r.names = append(r.names, *c.new)
+		}
+		w.publish(*c.new, r.members()...)
+		w.notice(r, by, c.notice)
 	}
 }
 
@@ -310,7 +349,7 @@ func (w *world) editing(m *message, by *person) (v verdict) {
 	if !m.sees(by) {
 		return verdict{"MESSAGE_NOT_FOUND"}
 	}
-	v = v.add("MESSAGE_NOT_EDITABLE", m.by != by || m.gone)
+	v = v.add("MESSAGE_NOT_EDITABLE", m.by != by || m.gone || m.notice)
 	return v.add("BLOCKED", m.room.kind == "single" && apart(m.room.pair[0], m.room.pair[1]))
 }
 
@@ -319,7 +358,7 @@ func (w *world) erasing(m *message, by *person) (v verdict) {
 	if !m.sees(by) {
 		return verdict{"MESSAGE_NOT_FOUND"}
 	}
-	return v.add("MESSAGE_NOT_DELETABLE", m.by != by)
+	return v.add("MESSAGE_NOT_DELETABLE", m.by != by || m.notice)
 }
 
 // running says whether somebody may run a group.
