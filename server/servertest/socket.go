@@ -203,7 +203,7 @@ func (s *Socket) Code() int {
 	select {
 	case code := <-s.Closed:
 		return code
-	case <-time.After(Patience):
+	case <-time.After(2 * Patience): // a silent socket is left alone for ten seconds
 		s.t.Fatal("the socket stays open")
 		return 0
 	}
