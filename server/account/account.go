@@ -89,7 +89,7 @@ func (s *Service) Routes() []api.Row {
 		api.Op("GET /invites", "", api.RoleSuperAdmin, api.TierAdmin, s.Invites, api.Doc("The invites, newest first.")),
 		api.Op("DELETE /invites/{inviteId}", "", api.RoleSuperAdmin, api.TierAdmin, s.RevokeInvite, api.Doc("Make an invite invalid.")),
 	}
-	for _, more := range [][]api.Row{s.settingsRoutes(), s.statusRoutes(), s.blockRoutes()} {
+	for _, more := range [][]api.Row{s.settingsRoutes(), s.statusRoutes(), s.blockRoutes(), s.contactRoutes()} {
 		rows = append(rows, more...)
 	}
 	return rows
@@ -100,6 +100,8 @@ func (s *Service) Events() []event.Kind {
 	return []event.Kind{
 		{Name: kindUpdated, Doc: "Your profile changed; to your own devices.", Value: Self{}, Render: renderUpdated},
 		{Name: kindSettings, Doc: "Your settings changed, or whom you block; to your own devices.", Value: &Settings{}, Render: renderSettings},
+		{Name: kindContact, Doc: "Somebody on your contact list, new or called otherwise; to your own devices.", Value: Contact{}, Render: renderContacts},
+		{Name: kindContactRemoved, Doc: "Somebody is no longer on your contact list; to your own devices.", Value: ContactRemoved{}, Render: renderContactsRemoved},
 		{Name: kindRevoked, Doc: "Your session has ended; the socket closes with 4401.", Value: Revoked{}, Render: renderRevoked},
 	}
 }

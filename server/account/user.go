@@ -88,13 +88,9 @@ func (s *Service) Search(ctx context.Context, by api.Caller, in *SearchInput) ([
 	}
 	part := likeEscaper.Replace(fold(wanted))
 	err := s.db.Read(ctx, func(v storage.View) error {
-		rows, err := v.Query("SELECT "+PublicColumnsFor+` FROM user u
-			WHERE (u.search_key LIKE ? ESCAPE '\' OR u.phone = ? OR u.email = ?) AND u.id <> ? AND u.is_active = 1 AND u.erased_at IS NULL
-			AND (u.banned_at IS NULL OR u.banned_until <= ?)
-			AND NOT EXISTS (SELECT 1 FROM block b WHERE b.user_id = u.id AND b.blocked_id = ?)
-			AND NOT EXISTS (SELECT 1 FROM block b WHERE b.user_id = ? AND b.blocked_id = u.id)
-			ORDER BY u.search_key NOT LIKE ? ESCAPE '\', u.username_key LIMIT ?`,
-			by.UserID, "%"+part+"%", phone, email, by.UserID, s.db.Now().UnixMilli(), by.UserID, by.UserID, part+"%", searchMax)
+		rows, err := v.Query("SELECT "+PublicColumnsFor+` FROM user u WHERE (u.search_key LIKE ?3 ESCAPE '\' OR u.phone = ?4 OR u.email = ?5) AND `+findable+`
+			ORDER BY u.search_key NOT LIKE ?6 ESCAPE '\', u.username_key LIMIT ?7`,
+			by.UserID, s.db.Now().UnixMilli(), "%"+part+"%", phone, email, part+"%", searchMax)
 		if err != nil {
 			return fmt.Errorf("search people: %w", err)
 		}

@@ -85,6 +85,8 @@ var catalogue = map[string]entry{
 	"EMAIL_TAKEN":              {http.StatusConflict, "This e-mail address is already registered.", "Esta dirección de correo ya está registrada."},
 	"USER_NOT_FOUND":           {http.StatusNotFound, "User not found.", "Usuario no encontrado."},
 	"BLOCKS_FULL":              {http.StatusBadRequest, "You can block at most {max} people.", "Puede bloquear como máximo a {max} personas."},
+	"CONTACTS_FULL":            {http.StatusBadRequest, "You can have at most {max} contacts.", "Puede tener como máximo {max} contactos."},
+	"CONTACT_NOT_FOUND":        {http.StatusNotFound, "Contact not found.", "Contacto no encontrado."},
 	"SESSION_NOT_FOUND":        {http.StatusNotFound, "Session not found.", "Sesión no encontrada."},
 	"CONVERSATION_NOT_FOUND":   {http.StatusNotFound, "Conversation not found.", "Conversación no encontrada."},
 	"MESSAGE_NOT_FOUND":        {http.StatusNotFound, "Message not found.", "Mensaje no encontrado."},

@@ -83,6 +83,10 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 		{"a clearing", func() { put(bob, "DELETE", "/conversations/"+room+"/messages", nil) }},
 		{"a profile", func() { put(bob, "PUT", "/users/me", map[string]any{"displayName": "Bobby"}) }},
 		{"a setting", func() { put(bob, "PUT", "/users/me/settings", map[string]any{"darkMode": true}) }},
+		{"a contact", func() {
+			put(bob, "POST", "/users/me/contacts", map[string]any{"userId": carl.ID, "name": "c"})
+		}},
+		{"a contact gone", func() { put(bob, "DELETE", "/users/me/contacts/"+carl.ID, nil) }},
 		{"a block", func() { put(bob, "POST", "/users/me/blocked-users", map[string]any{"userId": carl.ID}) }},
 		{"a status", func() { put(bob, "PUT", "/users/me/status", map[string]any{"status": "busy"}) }},
 		{"a reading in secret", func() {
