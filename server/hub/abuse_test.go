@@ -183,7 +183,7 @@ func lazyPhone(t *testing.T, s *servertest.Server, u *servertest.User) *websocke
 }
 
 func TestAFloodOfRequestsThatAreNotReadIsCutOff(t *testing.T) {
-	s := servertest.Start(t, "QUCKCHAT_SOCKET_QUEUE=64")
+	s := servertest.Start(t, "QUCKCHAT_SOCKET_QUEUE=4")
 	ada, bob := s.Register("ada"), s.Register("bob")
 	room := ada.Single(bob)
 	for i := range 50 {

@@ -148,3 +148,32 @@ func TestAFrameThatIsNotARequestIsRefusedInThePersonsLanguage(t *testing.T) {
 		}
 	}
 }
+
+func TestAPhoneIsAsPresentAsANativeClient(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	ada.Single(bob)
+	watcher := ada.IO("/chat")
+	phone := bob.IO("/chat")
+	if e := watcher.Until("user:online"); in[struct{ UserID string }](t, e.Data).UserID != bob.ID {
+		t.Errorf("told %s", e.Raw)
+	}
+	phone.Connect("/", bob, nil).Disconnect()
+	native := bob.Socket()
+	phone.Disconnect() // the connection is still there, and says nothing of anybody
+	native.Close()
+	native.Code()
+	start := time.Now()
+	e := watcher.Until("user:offline")
+	if told := in[struct{ UserID, LastSeen string }](t, e.Data); told.UserID != bob.ID || told.LastSeen == "" {
+		t.Errorf("told %s", e.Raw)
+	}
+	if took := time.Since(start); took < 4*time.Second {
+		t.Errorf("offline after %s", took)
+	}
+	phone.Connect("/chat", bob, nil)
+	if e := watcher.Until("user:online"); in[struct{ UserID string }](t, e.Data).UserID != bob.ID {
+		t.Errorf("told %s", e.Raw)
+	}
+}

@@ -90,48 +90,64 @@ func (h *Hub) ServeSocketIO(w http.ResponseWriter, r *http.Request) {
 	go c.converse(context.Background())
 }
 
-// converse is the reader goroutine of a Socket.IO connection.
+// converse opens a Socket.IO connection and reads from it until a namespace is connected. From there on another
+// goroutine reads, on a fresh stack: to find out who connects takes a deep one, and a connection keeps its stack.
 func (c *conn) converse(ctx context.Context) {
-	h, e := c.hub, c.io
-	defer h.readers.Done()
-	defer c.leave()
-	defer c.net.Close()
-	e.due = time.Now().Add(authDeadline)
-	ping := h.pingInterval()
+	ping := c.hub.pingInterval()
 	open, _ := json.Marshal(socketio.Handshake{
 		SID: newSID(), Upgrades: []string{}, PingInterval: ping.Milliseconds(), PingTimeout: enginePatience * ping.Milliseconds(), MaxPayload: engineFrameMax,
 	})
 	c.send(frame(opText, append([]byte{byte(socketio.Open)}, open...)))
-	for {
-		patience := (1 + enginePatience) * ping
-		if len(e.spaces) == 0 {
-			patience = time.Until(e.due)
-		}
-		data, ok := c.receive(patience)
-		if !ok {
-			if len(e.spaces) == 0 && !time.Now().Before(e.due) {
-				c.finish(closeAuthLate, "connect a namespace first")
-			}
+	c.io.due = time.Now().Add(authDeadline)
+	for c.hear(ctx) {
+		if c.io.served {
+			go c.listen(ctx)
 			return
 		}
-		if c.over() {
-			continue // said after our close frame
-		}
-		kind, payload, err := socketio.DecodeFrame(data)
-		switch {
-		case err == nil && kind == socketio.Pong:
-		case err == nil && kind == socketio.Message:
-			c.packet(ctx, payload)
-		case err == nil && kind == socketio.Close:
-			c.finish(closeNormal, "")
-		default:
-			c.finish(closeProtocol, "not a frame that a client sends")
-		}
 	}
+	c.leave()
+}
+
+func (c *conn) listen(ctx context.Context) {
+	for c.hear(ctx) {
+	}
+	c.leave()
+}
+
+// hear reads a frame and does what it asks for; false means that the connection is over.
+func (c *conn) hear(ctx context.Context) bool {
+	e := c.io
+	patience := (1 + enginePatience) * c.hub.pingInterval()
+	if len(e.spaces) == 0 {
+		patience = time.Until(e.due)
+	}
+	data, ok := c.receive(patience)
+	if !ok {
+		if len(e.spaces) == 0 && !time.Now().Before(e.due) {
+			c.finish(closeAuthLate, "connect a namespace first")
+		}
+		return false
+	}
+	if c.over() {
+		return true // said after our close frame
+	}
+	kind, payload, err := socketio.DecodeFrame(data)
+	switch {
+	case err == nil && kind == socketio.Pong:
+	case err == nil && kind == socketio.Message:
+		c.packet(ctx, payload)
+	case err == nil && kind == socketio.Close:
+		c.finish(closeNormal, "")
+	default:
+		c.finish(closeProtocol, "not a frame that a client sends")
+	}
+	return true
 }
 
 // leave takes a connection that has ended out of the hub.
 func (c *conn) leave() {
+	defer c.hub.readers.Done()
+	c.net.Close()
 	for _, s := range c.io.spaces {
 		c.hub.detach(s)
 	}
