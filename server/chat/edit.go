@@ -62,6 +62,9 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 			edited = m
 			return nil
 		}
+		if err := keepVersion(tx, by, m); err != nil {
+			return err
+		}
 		now := tx.Millis()
 		if _, err := tx.Exec("UPDATE message SET content = ?, edited_at = ?, edited_by = ?, updated_at = ? WHERE id = ?", content, now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("edit message: %w", err)
