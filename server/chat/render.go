@@ -213,7 +213,7 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 		p.User.MongoID, p.JoinedAt = p.User.ID, api.Millis(joined)
 		if p.User.ID == viewer {
 			p.IsPinned = pinned
-			p.IsMuted, p.MutedUntil = muted.now()
+			p.IsMuted, p.MutedUntil = muted.at(q.Millis())
 		}
 		c.Participants = append(c.Participants, p)
 		if p.Role == "admin" {

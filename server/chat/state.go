@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -74,7 +73,7 @@ func states(q storage.Querier, users, ids []string) (map[[2]string]ConversationS
 			if err != nil {
 				return nil, fmt.Errorf("read own states: %w", err)
 			}
-			if err := scanStates(rows, found); err != nil {
+			if err := scanStates(rows, q.Millis(), found); err != nil {
 				return nil, fmt.Errorf("read own states: %w", err)
 			}
 		}
@@ -82,7 +81,7 @@ func states(q storage.Querier, users, ids []string) (map[[2]string]ConversationS
 	return found, nil
 }
 
-func scanStates(rows *sql.Rows, into map[[2]string]ConversationState) error {
+func scanStates(rows *sql.Rows, now int64, into map[[2]string]ConversationState) error {
 	defer rows.Close()
 	for rows.Next() {
 		var c ConversationState
@@ -91,7 +90,7 @@ func scanStates(rows *sql.Rows, into map[[2]string]ConversationState) error {
 		if err := rows.Scan(&user, &c.ConversationID, &m.on, &m.until, &c.IsPinned, &c.IsArchived, &c.IsHidden, &c.ClearedN); err != nil {
 			return err
 		}
-		c.IsMuted, c.MutedUntil = m.now()
+		c.IsMuted, c.MutedUntil = m.at(now)
 		into[[2]string{user, c.ConversationID}] = c
 	}
 	return rows.Err()
@@ -103,14 +102,14 @@ type muting struct {
 	until sql.NullInt64
 }
 
-// now reports whether the mute holds, and until when if it has an end.
-func (m muting) now() (on bool, until *string) {
+// at reports whether the mute holds at a time, and until when if it has an end.
+func (m muting) at(now int64) (on bool, until *string) {
 	switch {
 	case !m.on:
 		return false, nil
 	case !m.until.Valid:
 		return true, nil
-	case m.until.Int64 <= time.Now().UnixMilli():
+	case m.until.Int64 <= now:
 		return false, nil
 	}
 	text := api.Millis(m.until.Int64)
