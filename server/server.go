@@ -129,7 +129,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 		return err
 	}
 	s.opened(s.search)
-	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search})
+	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search, Presence: s.account.Presence})
 	c := s.config.Get()
 	options := hub.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Handshake: s.account.Handshake, Alive: s.account.Alive,

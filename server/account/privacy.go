@@ -97,11 +97,15 @@ const mayPicture = `(u.id = ?1 OR (u.photo_for = 'everyone' OR u.photo_for = 'co
 // alone is there for those. The viewer is the first argument of the query, ?1; nobody is "".
 const PublicColumnsFor = "u.id, u.username, u.display_name, CASE WHEN " + mayPicture + " THEN u.avatar END, u.is_verified"
 
-// mayPresence says in SQL whether the viewer ?1 may see whether u is here and when they last were: they share a
-// conversation, neither has blocked the other, both show such things, and u shows them to this viewer.
-const mayPresence = `(u.id = ?1 OR u.hides_seen = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_seen = 1)
+// showsPresence says in SQL whether u shows the viewer ?1, another person, when they are here: neither has blocked the
+// other, both show such things, and u shows them to this viewer.
+const showsPresence = `(u.hides_seen = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_seen = 1)
 	AND (u.status_for = 'everyone' OR u.status_for = 'contacts' AND EXISTS (SELECT 1 FROM contact k WHERE k.user_id = u.id AND k.contact_id = ?1))
 	AND NOT EXISTS (SELECT 1 FROM block kb WHERE kb.user_id = u.id AND kb.blocked_id = ?1)
-	AND NOT EXISTS (SELECT 1 FROM block kb WHERE kb.user_id = ?1 AND kb.blocked_id = u.id)
+	AND NOT EXISTS (SELECT 1 FROM block kb WHERE kb.user_id = ?1 AND kb.blocked_id = u.id))`
+
+// mayPresence says in SQL whether the viewer ?1 may see whether u is here and when they last were: u shows it, and they
+// share a conversation.
+const mayPresence = `(u.id = ?1 OR ` + showsPresence + `
 	AND EXISTS (SELECT 1 FROM member ma JOIN member mb ON mb.conversation_id = ma.conversation_id AND mb.user_id = u.id AND mb.left_seq IS NULL
 		WHERE ma.user_id = ?1 AND ma.left_seq IS NULL))`

@@ -17,6 +17,8 @@ type Public struct {
 	DisplayName string  `json:"displayName"`
 	Avatar      *string `json:"avatar"`
 	IsVerified  bool    `json:"isVerified"`
+	Status      string  `json:"status,omitempty"`   // this and LastSeen: where one person looks at another
+	LastSeen    *string `json:"lastSeen,omitempty"` // (Presence), never in what several are shown
 }
 
 // PublicColumns are the columns of a Public that is shared, of the table user under the alias u. For one viewer there

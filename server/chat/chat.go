@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/event"
@@ -31,6 +32,8 @@ type Service struct {
 	log    *slog.Logger
 	search *Search
 	typing *typists
+
+	presence func(q storage.Querier, viewer string, people []*account.Public) error
 }
 
 // Options are what New needs.
@@ -41,11 +44,13 @@ type Options struct {
 	Config *config.Live
 	Log    *slog.Logger
 	Search *Search
+	// Presence adds to people who share a conversation with the viewer whether they are here.
+	Presence func(q storage.Querier, viewer string, people []*account.Public) error
 }
 
 // New makes the service, registers its events and its jobs.
 func New(o Options) *Service {
-	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search}
+	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, presence: o.Presence}
 	s.typing = newTypists(o.Events)
 	o.Events.Register(s.Events()...)
 	o.Jobs.Handle(purgeKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.purge})

@@ -215,10 +215,28 @@ type ConversationInput struct {
 // Conversation returns one conversation. Codes: CONVERSATION_NOT_FOUND.
 func (s *Service) Conversation(ctx context.Context, by api.Caller, in *ConversationInput) (c *Conversation, err error) {
 	err = s.db.Read(ctx, func(v storage.View) error {
-		c, err = mine(v, by, in.ConversationID)
-		return err
+		if c, err = mine(v, by, in.ConversationID); err != nil {
+			return err
+		}
+		return s.here(v, by, c)
 	})
 	return c, err
+}
+
+// here adds to the people of single conversations whether they are here. In a group presence is asked for.
+func (s *Service) here(q storage.Querier, by api.Caller, list ...*Conversation) error {
+	var people []*account.Public
+	for _, c := range list {
+		for i := range c.Participants {
+			if p := &c.Participants[i]; c.Type == "single" && p.User.ID != by.UserID {
+				people = append(people, &p.User)
+			}
+		}
+	}
+	if len(people) == 0 {
+		return nil
+	}
+	return s.presence(q, by.UserID, people)
 }
 
 // ListInput may ask for a page, and for the archive.
@@ -262,7 +280,10 @@ func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Co
 				list = append(list, found[id])
 			}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.here(v, by, list...)
 	})
 	return list, err
 }

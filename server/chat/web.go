@@ -10,7 +10,7 @@ import (
 // This file is the forms of conversations, messages and events that the web client and the Flutter client read
 // (contract 4.6, 3.4). They are made of the form of the phone app, which all other code speaks, where a value leaves.
 
-// WebUser is a person as the web client reads one. Nobody's e-mail address is told, and presence comes as events.
+// WebUser is a person as the web client reads one. Nobody's e-mail address is told.
 type WebUser struct {
 	MongoID     string  `json:"_id"`
 	ID          string  `json:"id"`
@@ -20,12 +20,25 @@ type WebUser struct {
 	Avatar      *string `json:"avatar"`
 	IsVerified  bool    `json:"isVerified"`
 	Status      string  `json:"status"`
+	LastSeenAt  *string `json:"lastSeenAt,omitempty"`
 }
 
 func webUser(p account.Public) WebUser {
 	return WebUser{
-		MongoID: p.ID, ID: p.ID, Username: p.Username, DisplayName: p.DisplayName, Avatar: p.Avatar, IsVerified: p.IsVerified, Status: "offline",
+		MongoID: p.ID, ID: p.ID, Username: p.Username, DisplayName: p.DisplayName, Avatar: p.Avatar, IsVerified: p.IsVerified,
+		Status: webStatus(p.Status), LastSeenAt: p.LastSeen,
 	}
+}
+
+// webStatus is one of the three that the web client knows.
+func webStatus(status string) string {
+	switch status {
+	case "":
+		return "offline"
+	case "busy":
+		return "away"
+	}
+	return status
 }
 
 // WebMessage is a message as the web client and the Flutter client read it. ReplyTo is a WebMessage for the one and an

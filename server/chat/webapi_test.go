@@ -265,3 +265,75 @@ func decode(t *testing.T, f servertest.Frame) (out object) {
 	}
 	return out
 }
+
+// TestPeopleOfSingleConversationsShowWhetherTheyAreHere holds 2.3 User (populated): status and lastSeen, as the settings say.
+func TestPeopleOfSingleConversationsShowWhetherTheyAreHere(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
+	room, other := ada.Single(bob), ada.Single(carl)
+	group := ada.Group("g", bob)
+	person := func(viewer *servertest.User, path string, who *servertest.User) object {
+		t.Helper()
+		for _, p := range at(fetch[object](viewer, "GET", path, nil), "participants").([]any) {
+			if at(p, "userId", "_id") == who.ID {
+				return at(p, "userId").(object)
+			}
+		}
+		t.Fatalf("%s is not there", who.Name)
+		return nil
+	}
+	listener := ada.Socket()
+	bob.Socket()
+	is(t, "2.3 User status", person(ada, "/conversations/"+room, bob), "status", `"online"`)
+	is(t, "2.3 User status", person(ada, "/conversations/"+other, carl), "status", `"offline"`)
+	is(t, "presence is asked for in groups", person(ada, "/conversations/"+group, bob), "status", "")
+	for _, c := range fetch[[]any](ada, "GET", "/conversations", nil) {
+		want := map[string]any{room: "online", other: "offline", group: nil}[at(c, "_id").(string)]
+		for i := range 2 {
+			if p := at(c, "participants", i, "userId"); at(p, "_id") != ada.ID && at(p, "status") != want {
+				t.Errorf("in the list: %v", p)
+			}
+		}
+	}
+	web := fetch[object](ada, "GET", "/conversations?limit=5", nil)
+	online := 0
+	for _, c := range at(web, "conversations").([]any) {
+		for _, p := range at(c, "participants").([]any) {
+			if at(p, "status") == "online" {
+				online++
+			}
+		}
+	}
+	if online != 1 {
+		t.Errorf("%d are online on the web: %v", online, web)
+	}
+	bob.Do("PUT", "/users/me/status", object{"status": "busy"}).OK(nil)
+	is(t, "2.3 User status", person(ada, "/conversations/"+room, bob), "status", `"busy"`)
+	is(t, "4.6 the web client knows no other", at(fetch[object](ada, "GET", "/conversations?limit=1&page=3", nil), "conversations", 0, "participants", 1).(object), "status", `"away"`)
+	for name, c := range map[string]struct{ hide, show func() }{
+		"a setting": {
+			func() { bob.Do("PUT", "/users/me/settings", object{"statusVisibility": "nobody"}).OK(nil) },
+			func() { bob.Do("PUT", "/users/me/settings", object{"statusVisibility": "everyone"}).OK(nil) },
+		},
+		"a setting of the viewer": {
+			func() { ada.Do("PUT", "/users/me/settings", object{"lastSeen": false}).OK(nil) },
+			func() { ada.Do("PUT", "/users/me/settings", object{"lastSeen": true}).OK(nil) },
+		},
+		"a block": {
+			func() { bob.Do("POST", "/users/me/blocked-users", object{"userId": ada.ID}).OK(nil) },
+			func() { bob.Do("DELETE", "/users/me/blocked-users/"+ada.ID, nil).OK(nil) },
+		},
+	} {
+		c.hide()
+		hidden := person(ada, "/conversations/"+room, bob)
+		is(t, name, hidden, "status", `"offline"`)
+		is(t, name, hidden, "lastSeen", "")
+		c.show()
+		is(t, name+" no longer", person(ada, "/conversations/"+room, bob), "status", `"busy"`)
+	}
+	for _, f := range listener.Pending() {
+		if f.Seq > 0 && strings.Contains(string(f.Raw), `"status"`) {
+			t.Errorf("presence in what all members are told: %s", f.Raw)
+		}
+	}
+}

@@ -27,8 +27,11 @@ func (v presenceValue) View(api.Dialect) any {
 		Status     string `json:"status"`
 		LastSeenAt string `json:"lastSeenAt,omitempty"`
 	}{v.UserID, v.UserID, v.UserID, "", v.Status, v.LastSeen}
-	if out.Status == "" {
+	switch out.Status { // it knows online, away and offline
+	case "":
 		out.Status = "offline"
+	case "busy":
+		out.Status = "away"
 	}
 	return out
 }
