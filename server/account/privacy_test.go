@@ -103,7 +103,7 @@ func TestWhoHidesWhatTheyReadSeesItOfNobody(t *testing.T) {
 
 	// What was read in secret stays so; what is read from now on is told.
 	set(ada, "readReceipts", true)
-	look("on again", [3]string{"[bob]", "[bob]", "[bob]"}, [3][]string{{first, first, ""}, {first, first, ""}, {first, first, ""}})
+	look("on again", [3]string{"[bob]", "[bob]", "[bob]"}, [3][]string{{first, first, ""}, {"", first, ""}, {"", first, ""}})
 	second := carl.Send(room, "second")
 	his = bob.Socket()
 	ada.Do("PUT", "/conversations/read-all", nil).OK(nil)
@@ -125,6 +125,12 @@ func TestNobodyBlockedIsToldWhatIsRead(t *testing.T) {
 	hears(t, "bob", his, all, "message:read bob")
 	if got := readers(ada, room, all); len(got) != 0 {
 		t.Errorf("read by %v", got)
+	}
+	if got := marks(ada, room, all); got[1] != "" {
+		t.Errorf("ada sees that bob has read up to %s", got[1])
+	}
+	if got := marks(bob, room, all); got[1] == "" {
+		t.Error("bob does not see how far he has read himself")
 	}
 }
 

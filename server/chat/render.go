@@ -186,12 +186,15 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 }
 
 // addParticipants adds who is in the conversations. How far somebody has read is shown to themselves, and to others when
-// neither hides such things; it is not in what all members are sent alike.
+// neither hides such things, as far as it was told then: what was read in secret leaves no mark. It is not in what all
+// members are sent alike.
 func addParticipants(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
 	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumnsFor+`
 		FROM member m JOIN user u ON u.id = m.user_id
-		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n = m.read_n AND m.read_n > m.history_from_n
-			AND (m.user_id = ?1 OR ?1 <> '' AND u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_reads = 1))
+		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n > m.history_from_n AND r.n =
+			CASE WHEN m.user_id = ?1 THEN m.read_n
+				WHEN ?1 <> '' AND u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_reads = 1)
+				THEN (SELECT max(k.n) FROM read_mark k WHERE k.conversation_id = m.conversation_id AND k.user_id = m.user_id) END
 		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", append([]any{viewer}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read participants: %w", err)
