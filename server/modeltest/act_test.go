@@ -1,15 +1,14 @@
 package modeltest
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/quckchat/quckchat/server/event"
-	"github.com/quckchat/quckchat/storage"
 )
 
 // action is something that somebody does on a device: how it is asked, how it must end, and what is then different.
@@ -26,6 +25,7 @@ type action struct {
 	done       func(answer json.RawMessage) // it ended well: the model follows
 	mine       func(answer json.RawMessage) // the device deals with its own answer
 	sign       event.Event                  // its event in the log; empty fields are not looked at
+	again      event.Event                  // another one, for what may leave one or the other
 	class      string                       // in a storm, of these only one: their events could not be told apart
 }
 
@@ -66,7 +66,12 @@ var actions = []struct {
 	{"leave", 2, (*trial).leave},
 	{"promote", 3, (*trial).promote},
 	{"demote", 2, (*trial).demote},
-	{"delete conversation", 2, (*trial).dissolve},
+	{"delete conversation", 3, (*trial).dissolve},
+	{"keep", 6, (*trial).keep},
+	{"pin", 5, (*trial).pin},
+	{"react", 8, (*trial).react},
+	{"block", 3, (*trial).block},
+	{"settings", 2, (*trial).settings},
 }
 
 // room is a conversation to act in, rather one where much happens: one's own, or now and then anybody's, as a stranger
@@ -150,16 +155,26 @@ const fromAnswer = "the answer's"
 
 // left reports whether an event of the log is the one that an action left there.
 func (a *action) left(e event.Event, answer json.RawMessage) bool {
-	subject := a.sign.SubjectID
-	if subject == fromAnswer {
-		var one answered
-		if json.Unmarshal(answer, &one) != nil {
-			return false
+	if n, room, own := strings.Cut(e.Data, " "); e.Kind == "message:read" {
+		e.Data = n
+		if own { // a reading that only the reader is told of
+			e.ScopeID = room
 		}
-		subject = one.ID
 	}
 	is := func(want, got string) bool { return want == "" || want == got }
-	return e.Kind == a.sign.Kind && e.ActorID == a.by.id && is(a.sign.ScopeID, e.ScopeID) && is(subject, e.SubjectID) && is(a.sign.Data, e.Data)
+	for _, s := range []event.Event{a.sign, a.again} {
+		if s.SubjectID == fromAnswer {
+			var one answered
+			if json.Unmarshal(answer, &one) != nil {
+				continue
+			}
+			s.SubjectID = one.ID
+		}
+		if e.Kind == s.Kind && e.ActorID == a.by.id && is(s.ScopeID, e.ScopeID) && is(s.SubjectID, e.SubjectID) && is(s.Data, e.Data) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *trial) send(d dice, by *person) *action {
@@ -184,14 +199,14 @@ func (t *trial) send(d dice, by *person) *action {
 	return t.saying(by, r, t.mint("said in "+r.id), clientID, reply, replyID)
 }
 
-// retry sends again under a key that was used: as it was, or something else.
+// retry sends again under a key that was used, by oneself or by another: as it was, or something else.
 func (t *trial) retry(d dice, by *person) *action {
 	m := t.message(d, by, true)
 	if m == nil || m.clientID == "" {
 		return nil
 	}
 	text, replyID := m.text, ""
-	if d.oneIn(3) {
+	if d.oneIn(3) || m.by != by {
 		text = t.mint("said under an old key")
 	}
 	if m.reply != nil {
@@ -221,12 +236,16 @@ func (t *trial) saying(by *person, r *room, text, clientID string, reply *messag
 				if a.ID != first.id || a.IsDeleted != first.gone {
 					t.fail("the first message was %s, the answer is %s", first.id, answer)
 				}
+				if !first.gone {
+					t.publish(first.word, by) // even if they have cleared it since: they have said it themselves
+				}
 				return
 			}
 			if a.N != len(r.log)+1 || a.Content == nil || *a.Content != text {
 				t.fail("message %d was to be %q, and is %s", len(r.log)+1, text, answer)
 			}
-			t.say(r, by, text, clientID, reply, a.ID, a.CreatedAt)
+			t.say(r, by, text, clientID, reply, a.ID, a.CreatedAt).word = text
+			t.publish(text, r.members()...)
 		},
 		sign: event.Event{Kind: "message:new", SubjectID: fromAnswer},
 	}
@@ -325,14 +344,14 @@ func (t *trial) readMessage(d dice, by *person) *action {
 
 // hasRead notes a reading, in the model and on the device that asked for it.
 func (t *trial) hasRead(a *action, r *room, m *message) {
-	s, n, id := r.of(a.by), len(r.log), ""
+	n, id := len(r.log), ""
 	if m != nil {
 		n, id = m.n, m.id
 	} else if n > 0 {
 		id = r.log[n-1].id
 	}
-	if n > s.read {
-		s.read = n
+	if n > r.of(a.by).read {
+		r.reads(a.by, n)
 		a.mine = func(json.RawMessage) { a.on.hasRead(r.id, a.by.id, id) }
 	}
 }
@@ -341,8 +360,8 @@ func (t *trial) readAll(_ dice, by *person) *action {
 	a := &action{what: "read all", by: by, method: "PUT", path: "/conversations/read-all", verb: "conversation:read-all", want: func() verdict { return nil }}
 	a.done = func(json.RawMessage) {
 		for _, r := range t.rooms {
-			if s := r.of(by); s != nil {
-				s.read = max(s.read, len(r.log))
+			if r.of(by) != nil {
+				r.reads(by, len(r.log))
 			}
 		}
 	}
@@ -373,17 +392,22 @@ func (t *trial) single(d dice, by *person) *action {
 	if t.live("single") > 8 && !d.oneIn(5) {
 		return nil
 	}
-	var r *room
+	find := func() *room {
+		for _, r := range t.rooms {
+			if r.kind == "single" && r.of(by) != nil && r.of(other) != nil && by != other {
+				return r
+			}
+		}
+		return nil
+	}
+	class, r := "open "+by.id+other.id, find()
+	if r != nil {
+		class = "keep " + by.id + r.id
+	}
 	return &action{
 		what: "open with " + other.id, by: by, method: "POST", path: "/conversations/single", verb: "conversation:single", body: map[string]any{"recipientId": other.id},
 		want: func() (v verdict) {
-			r = nil
-			for _, o := range t.rooms {
-				if o.kind == "single" && o.of(by) != nil && o.of(other) != nil {
-					r = o
-				}
-			}
-			if other == by {
+			if r = find(); other == by {
 				return verdict{"SELF_CONVERSATION"}
 			}
 			return v.add("BLOCKED", apart(by, other))
@@ -399,7 +423,9 @@ func (t *trial) single(d dice, by *person) *action {
 			}
 			r.of(by).hidden = -1
 		},
-		sign: event.Event{Kind: "conversation:new", SubjectID: fromAnswer},
+		sign:  event.Event{Kind: "conversation:new", SubjectID: fromAnswer},
+		again: event.Event{Kind: "conversation:state", SubjectID: fromAnswer},
+		class: class,
 	}
 }
 
@@ -419,7 +445,8 @@ func (t *trial) group(d dice, by *person) *action {
 		want: func() verdict { return t.inviting(by, people) },
 		done: func(answer json.RawMessage) {
 			a := decode[wireRoom](t, answer)
-			t.found(a.ID, "group", name, about, append([]*person{by}, people...)...).lastAt = a.LastMessageAt
+			r := t.found(a.ID, "group", name, about, append([]*person{by}, people...)...)
+			t.notice(r, by, "created", nil, "")
 		},
 		sign: event.Event{Kind: "conversation:new", SubjectID: fromAnswer},
 	}
@@ -487,7 +514,7 @@ func (t *trial) add(d dice, by *person) *action {
 		done: func(json.RawMessage) {
 			if len(fresh) > 0 {
 				t.enter(r, fresh...)
-				t.notice(r, by, "added")
+				t.notice(r, by, "added", fresh, "")
 			}
 		},
 		sign:  event.Event{Kind: "conversation:participant:added", ScopeID: r.id},
@@ -525,7 +552,7 @@ func (t *trial) remove(d dice, by *person) *action {
 			v := t.running(r, by)
 			return v.add("USER_NOT_FOUND", r.of(by) != nil && r.of(p) == nil)
 		},
-		done:  func(json.RawMessage) { t.part(r, by, p) },
+		done:  func(json.RawMessage) { t.part(r, p, by) },
 		sign:  event.Event{Kind: "conversation:participant:removed", ScopeID: r.id, Data: p.id},
 		class: "run " + by.id + r.id,
 	}
@@ -583,7 +610,7 @@ func (t *trial) role(d dice, by *person, admin bool) *action {
 			v = v.add("USER_NOT_FOUND", r.of(p) == nil)
 			return v.add("VALIDATION", !admin && others == 0)
 		},
-		done:  func(json.RawMessage) { t.appoint(r, by, p, admin) },
+		done:  func(json.RawMessage) { t.world.promote(r, p, by, admin) },
 		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
 		class: "run " + by.id + r.id,
 	}
@@ -596,8 +623,8 @@ func (t *trial) role(d dice, by *person, admin bool) *action {
 
 // dissolve deletes a group for all, or hides a single conversation and clears it for oneself.
 func (t *trial) dissolve(d dice, by *person) *action {
-	r := t.room(d, by, "group")
-	if r == nil || r.kind == "single" { // XXX until conversation:state
+	r := t.room(d, by, pick(d, []string{"group", "single"}))
+	if r == nil {
 		return nil
 	}
 	a := &action{
@@ -615,38 +642,157 @@ func (t *trial) dissolve(d dice, by *person) *action {
 				t.world.dissolve(r)
 				return
 			}
-			s := r.of(by)
-			s.clear, s.hidden = len(r.log), len(r.log)
+			t.hide(r, by)
 		},
 		sign:  event.Event{Kind: "conversation:deleted", ScopeID: r.id},
 		class: "run " + by.id + r.id,
+	}
+	if r.kind == "single" {
+		a.sign, a.class = event.Event{Kind: "conversation:state", SubjectID: r.id}, "keep "+by.id+r.id
 	}
 	a.mine = func(json.RawMessage) { delete(a.on.rooms, r.id) }
 	return a
 }
 
-// block puts somebody on the list of those one does not want to hear from, behind the server's back.
-func (t *trial) block(d dice, by *person) string {
-	other := t.some(d, by, 1)[0]
-	query, blocked := "INSERT INTO block (user_id, blocked_id, created_at) VALUES (?, ?, 0)", true
-	if by.blocked[other] {
-		query, blocked = "DELETE FROM block WHERE user_id = ? AND blocked_id = ?", false
+// keep changes how somebody keeps a conversation: muted, pinned, archived, or cleared.
+func (t *trial) keep(d dice, by *person) *action {
+	r := t.room(d, by, "")
+	if r == nil {
+		return nil
 	}
-	err := t.server.Inner.Store().Write(context.Background(), "block", func(tx *storage.Tx) error {
-		_, err := tx.Exec(query, by.id, other.id)
-		return err
-	})
-	if err != nil {
-		t.fail("block: %v", err)
+	a := &action{
+		by: by, ids: map[string]any{"conversationId": r.id},
+		want:  func() verdict { return verdict(nil).add("CONVERSATION_NOT_FOUND", r.of(by) == nil) },
+		sign:  event.Event{Kind: "conversation:state", SubjectID: r.id},
+		class: "keep " + by.id + r.id,
 	}
-	by.blocked[other] = blocked
-	return fmt.Sprintf("%s blocks %s: %v", by.id, other.id, blocked)
+	on := !d.oneIn(3)
+	set := func(name, path string, flag func(s *stay) *bool) {
+		if !on {
+			name, path = "un"+name, "un"+path
+		}
+		a.method, a.path, a.verb = "POST", "/conversations/{conversationId}/"+path, "conversation:"+name
+		a.done = func(json.RawMessage) { *flag(r.of(by)) = on }
+	}
+	switch d.IntN(4) {
+	case 0:
+		set("mute", "mute", func(s *stay) *bool { return &s.muted })
+		if on {
+			a.method = "PUT"
+		}
+	case 1:
+		set("pin", "pin", func(s *stay) *bool { return &s.pinned })
+	case 2:
+		set("archive", "archive", func(s *stay) *bool { return &s.archived })
+	case 3:
+		a.method, a.path, a.verb = "DELETE", "/conversations/{conversationId}/messages", "conversation:clear"
+		a.done = func(json.RawMessage) { t.wipe(r, by) }
+	}
+	a.what = a.verb + " " + r.id
+	return a
+}
+
+// pin pins a message for all, or unpins it.
+func (t *trial) pin(d dice, by *person) *action {
+	m := t.message(d, by, false)
+	if m == nil {
+		return nil
+	}
+	r, on := m.room, !d.oneIn(4)
+	if d.oneIn(15) {
+		r = pick(d, t.rooms)
+	}
+	a := &action{
+		what: fmt.Sprintf("pin %s in %s", m.id, r.id), by: by, method: "POST", path: "/conversations/{conversationId}/pin/{messageId}", verb: "message:pin",
+		ids:  map[string]any{"conversationId": r.id, "messageId": m.id},
+		want: func() verdict { return t.pinning(r, m, by, on) },
+		done: func(json.RawMessage) {
+			r.pins = slices.DeleteFunc(r.pins, func(p *message) bool { return p == m })
+			if on {
+				r.pins = append(r.pins, m)
+			}
+		},
+		sign:  event.Event{Kind: "message:pinned", SubjectID: m.id},
+		class: "pin " + by.id + m.id,
+	}
+	if !on {
+		a.what, a.method, a.verb, a.sign.Kind = "un"+a.what, "DELETE", "message:unpin", "message:unpinned"
+	}
+	return a
+}
+
+// react adds an emoji to a message, or takes it back.
+func (t *trial) react(d dice, by *person) *action {
+	m := t.message(d, by, false)
+	if m == nil {
+		return nil
+	}
+	emoji, on := pick(d, []string{"👍", "❤️", "👩‍🚀"}), !d.oneIn(3)
+	a := &action{
+		what: fmt.Sprintf("%s to %s", emoji, m.id), by: by, method: "POST", path: "/messages/{messageId}/reactions", verb: "message:reaction:add",
+		ids: map[string]any{"messageId": m.id}, body: map[string]any{"emoji": emoji},
+		want:  func() verdict { return t.reacting(m, by) },
+		done:  func(json.RawMessage) { m.react(by, emoji, on) },
+		sign:  event.Event{Kind: "message:reaction:added", SubjectID: m.id, Data: emoji},
+		class: "react " + by.id + m.id + emoji,
+	}
+	if !on {
+		a.what, a.method, a.path, a.verb, a.sign.Kind = "no "+a.what, "DELETE", a.path+"/{emoji}", "message:reaction:remove", "message:reaction:removed"
+		a.ids["emoji"], a.body = emoji, nil
+	}
+	return a
+}
+
+// block blocks somebody, or no longer.
+func (t *trial) block(d dice, by *person) *action {
+	other := pick(d, t.people)
+	a := &action{
+		what: "block " + other.id, by: by, method: "POST", path: "/users/me/blocked-users", verb: "block:add", body: map[string]any{"userId": other.id},
+		want:  func() verdict { return verdict(nil).add("VALIDATION", by == other) },
+		done:  func(json.RawMessage) { by.blocked[other] = true },
+		sign:  event.Event{Kind: "user:settings"},
+		class: "settings " + by.id,
+	}
+	if by.blocked[other] || d.oneIn(8) {
+		a.what, a.method, a.path, a.verb = "un"+a.what, "DELETE", a.path+"/{userId}", "block:remove"
+		a.ids, a.body = map[string]any{"userId": other.id}, nil
+		a.want = func() verdict { return nil }
+		a.done = func(json.RawMessage) { by.blocked[other] = false }
+	}
+	return a
+}
+
+// settings changes what others may see.
+func (t *trial) settings(d dice, by *person) *action {
+	body := map[string]any{}
+	var reads, seen *bool
+	if on := d.oneIn(2); !d.oneIn(3) {
+		reads, body["readReceipts"] = &on, on
+	}
+	if on := d.oneIn(2); !d.oneIn(3) {
+		seen, body["lastSeen"] = &on, on
+	}
+	return &action{
+		what: fmt.Sprint("settings ", body), by: by, method: "PUT", path: "/users/me/settings", verb: "settings:update", body: body,
+		want: func() verdict { return nil },
+		done: func(json.RawMessage) {
+			if reads != nil {
+				by.coy = by.coy || by.hidesReads == *reads
+				by.hidesReads = !*reads
+			}
+			if seen != nil {
+				by.hidesSeen = !*seen
+			}
+		},
+		sign:  event.Event{Kind: "user:settings"},
+		class: "settings " + by.id,
+	}
 }
 
 // fill puts ids into a path.
 func fill(path string, ids map[string]any) string {
 	for name, id := range ids {
-		path = strings.ReplaceAll(path, "{"+name+"}", id.(string))
+		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(id.(string)))
 	}
 	return path
 }

@@ -19,6 +19,7 @@ type device struct {
 	seq    int64              // the newest event it has dealt with
 	warm   bool               // it has loaded its lists; otherwise it begins with that
 	rooms  map[string]*kept
+	set    wireSettings
 	heard  [][]byte // everything that came in and was not yet looked through
 	calm   bool     // nothing happens while it loads: what it is told must fit together
 	wrong  []string // what does not
@@ -30,6 +31,15 @@ type kept struct {
 	wireRoom
 	messages map[string]*wireMessage
 	unread   map[string]bool
+	pins     map[string]bool
+}
+
+func keep(r wireRoom) *kept {
+	k := &kept{r, map[string]*wireMessage{}, map[string]bool{}, map[string]bool{}}
+	for _, p := range r.PinnedMessages {
+		k.pins[p.ID] = true
+	}
+	return k
 }
 
 // wireMessage is what a device reads of a message.
@@ -37,13 +47,14 @@ type wireMessage struct {
 	ID             string `json:"_id"`
 	ConversationID string
 	N              int
-	Type           string
 	Sender         wirePerson `json:"senderId"`
+	Type           string
+	Metadata       wireNotice
 	Content        string
-	Metadata       struct{ Action string }
 	ClientID       string
 	ReplyToID      string
 	ReplyTo        *wireMessage
+	Reactions      []wireReaction
 	ReadReceipts   []struct{ UserID string }
 	IsEdited       bool
 	EditedAt       string
@@ -51,13 +62,26 @@ type wireMessage struct {
 	CreatedAt      string
 }
 
-// text is what somebody said, or of a notice what it is about: in which words is not the model's affair.
-func (m *wireMessage) text() string {
-	if m.Type != "system" {
-		return m.Content
-	}
-	return m.Metadata.Action
+// wireNotice is what a message of type system says.
+type wireNotice struct {
+	Action, By, Name string
+	UserIDs          []string
 }
+
+// text is what a message says; a notice says it in no language.
+func (m *wireMessage) text() string {
+	if m.Type == "system" && m.Content != "" {
+		return notice(m.Metadata.Action, m.Metadata.By, m.Metadata.UserIDs, m.Metadata.Name)
+	}
+	return m.Content
+}
+
+// calls reports whether somebody has to read the message.
+func (m *wireMessage) calls(userID string) bool {
+	return m.Sender.ID != userID && !m.IsDeleted && m.Type != "system"
+}
+
+type wireReaction struct{ Emoji, UserID string }
 
 type wirePerson struct {
 	ID string `json:"_id"`
@@ -65,16 +89,18 @@ type wirePerson struct {
 
 // wireRoom is what a device reads of a conversation.
 type wireRoom struct {
-	ID            string `json:"_id"`
-	Type          string
-	Name          string
-	Description   string
-	Participants  []wireFace
-	Admins        []string
-	LastMessage   *wireMessage
-	LastMessageAt string
-	LastN         int
-	UnreadCount   int
+	ID             string `json:"_id"`
+	Type           string
+	Name           string
+	Description    string
+	Participants   []wireFace
+	Admins         []string
+	LastMessage    *wireMessage
+	LastMessageAt  string
+	LastN          int
+	UnreadCount    int
+	IsArchived     bool
+	PinnedMessages []wirePin
 }
 
 type wireFace struct {
@@ -82,6 +108,27 @@ type wireFace struct {
 	Role              string
 	LastReadMessageID string
 	UnreadCount       int
+	IsMuted, IsPinned bool
+}
+
+// wireSettings are those of our settings that others notice.
+type wireSettings struct {
+	BlockedUsers           []string
+	ReadReceipts, LastSeen bool
+}
+
+// wirePin is a pinned message: whole in what is told to one person, an id in what is told to all.
+type wirePin struct{ ID string }
+
+// UnmarshalJSON takes either.
+func (p *wirePin) UnmarshalJSON(raw []byte) error {
+	if json.Unmarshal(raw, &p.ID) == nil {
+		return nil
+	}
+	var m wireMessage
+	err := json.Unmarshal(raw, &m)
+	p.ID = m.ID
+	return err
 }
 
 func (r *wireRoom) face(userID string) *wireFace {
@@ -199,8 +246,24 @@ func (d *device) hear(f servertest.Frame) {
 	case "message:read":
 		e := read[struct{ MessageID, UserID, ConversationID string }](d, f.Data)
 		d.hasRead(e.ConversationID, e.UserID, e.MessageID)
-	case "conversation:new", "conversation:updated":
-		d.described(read[wireRoom](d, f.Data), f.Event == "conversation:new")
+	case "message:reaction:added", "message:reaction:removed":
+		e := read[struct{ MessageID, ConversationID, UserID, Emoji string }](d, f.Data)
+		d.reacted(e.ConversationID, e.MessageID, wireReaction{e.Emoji, e.UserID}, f.Event == "message:reaction:added")
+	case "message:pinned", "message:unpinned":
+		e := read[struct{ MessageID, ConversationID string }](d, f.Data)
+		if k := d.rooms[e.ConversationID]; k != nil {
+			k.pins[e.MessageID] = f.Event == "message:pinned"
+		}
+	case "conversation:new":
+		if r := read[wireRoom](d, f.Data); d.rooms[r.ID] == nil {
+			d.rooms[r.ID] = keep(r)
+		}
+	case "conversation:updated":
+		d.described(read[wireRoom](d, f.Data), false)
+	case "conversation:state":
+		d.keeps(read[wireState](d, f.Data))
+	case "user:settings":
+		d.set = read[wireSettings](d, f.Data)
 	case "conversation:participant:added":
 		e := read[struct {
 			ConversationID string
@@ -223,10 +286,17 @@ func (d *device) hear(f servertest.Frame) {
 // load fetches everything.
 func (d *device) load() {
 	d.warm, d.rooms = true, map[string]*kept{}
-	raw, _ := d.get("/conversations")
-	for _, r := range read[[]wireRoom](d, raw) {
-		d.install(r)
+	for _, list := range []string{"/conversations", "/conversations?archived=true"} {
+		raw, _ := d.get(list)
+		for _, r := range read[[]wireRoom](d, raw) {
+			if r.IsArchived != (list != "/conversations") {
+				d.complain("%s lists %s", list, r.ID)
+			}
+			d.install(r)
+		}
 	}
+	raw, _ := d.get("/users/me/settings")
+	d.set = read[wireSettings](d, raw)
 }
 
 // fetch loads one conversation, if it is there for us.
@@ -239,7 +309,7 @@ func (d *device) fetch(roomID string) {
 
 // install takes a conversation from a list, and fetches its history in pages.
 func (d *device) install(r wireRoom) {
-	k := &kept{r, map[string]*wireMessage{}, map[string]bool{}}
+	k := keep(r)
 	me := r.face(d.user.ID)
 	if me == nil {
 		d.complain("not among the members of %s", r.ID)
@@ -256,7 +326,7 @@ func (d *device) install(r wireRoom) {
 				d.complain("history of %s lists %s, twice or deleted", r.ID, m.ID)
 			}
 			k.messages[m.ID] = m
-			if m.Sender.ID != d.user.ID && m.Type != "system" && m.ID > me.LastReadMessageID { // ids of one conversation are in its order
+			if m.calls(d.user.ID) && m.ID > me.LastReadMessageID { // ids of one conversation are in its order
 				k.unread[m.ID] = true
 			}
 			before = "&before=" + m.ID
@@ -296,19 +366,23 @@ func (d *device) answered(verb string, answer json.RawMessage) {
 	switch verb {
 	case "message:send":
 		m := read[*wireMessage](d, answer)
-		if k := d.rooms[m.ConversationID]; k == nil || k.messages[m.ID] == nil {
+		if k := d.rooms[m.ConversationID]; k != nil && k.messages[m.ID] == nil {
 			d.arrived(m)
-		}
-	case "message:edit", "message:delete":
+		} // a conversation that is not there has been left or hidden since, or else the event brings it
+	case "message:edit", "message:delete", "message:reaction:add", "message:reaction:remove":
 		if d.calm {
 			d.changed(read[*wireMessage](d, answer))
 		}
 	case "conversation:single", "conversation:group":
 		d.fetch(read[wireRoom](d, answer).ID)
-	case "conversation:read", "conversation:read-all":
-	default:
+	case "conversation:update", "conversation:participants:add", "conversation:participants:remove", "conversation:promote", "conversation:demote",
+		"conversation:pin", "conversation:unpin", "conversation:archive", "conversation:unarchive", "message:pin", "message:unpin":
 		if d.calm {
-			d.described(read[wireRoom](d, answer), false)
+			d.described(read[wireRoom](d, answer), true)
+		}
+	case "block:add", "block:remove", "settings:update":
+		if d.calm {
+			d.set = read[wireSettings](d, answer)
 		}
 	}
 }
@@ -327,7 +401,7 @@ func (d *device) arrived(m *wireMessage) {
 		return
 	}
 	k.put(m)
-	if m.Sender.ID != d.user.ID && m.Type != "system" && !m.IsDeleted {
+	if m.calls(d.user.ID) {
 		k.unread[m.ID] = true
 	}
 }
@@ -348,22 +422,62 @@ func (d *device) changed(m *wireMessage) {
 	k.put(m)
 }
 
-// put stores a message, and shows it wherever it is quoted. What is told to all may quote what we do not have, because
-// we have cleared it: that is not shown.
+// put stores a message, and shows it wherever it is quoted.
 func (k *kept) put(m *wireMessage) {
-	was := k.messages[m.ID]
-	if r := m.ReplyTo; r != nil {
-		switch mine := k.messages[r.ID]; {
-		case mine != nil:
-			m.ReplyTo = mine
-		case was == nil || was.ReplyTo == nil:
-			m.ReplyTo = nil
-		}
+	if m.ReplyTo != nil && k.messages[m.ReplyTo.ID] != nil {
+		m.ReplyTo = k.messages[m.ReplyTo.ID]
 	}
 	k.messages[m.ID] = m
 	for _, other := range k.messages {
 		if other.ReplyTo != nil && other.ReplyTo.ID == m.ID {
 			other.ReplyTo = m
+		}
+	}
+}
+
+// reacted deals with a reaction added or taken back.
+func (d *device) reacted(roomID, messageID string, r wireReaction, added bool) {
+	k := d.rooms[roomID]
+	if k == nil || k.messages[messageID] == nil || k.messages[messageID].IsDeleted {
+		return
+	}
+	m := k.messages[messageID]
+	switch had := slices.Contains(m.Reactions, r); {
+	case added && !had:
+		m.Reactions = append(m.Reactions, r)
+	case !added:
+		m.Reactions = slices.DeleteFunc(m.Reactions, func(o wireReaction) bool { return o == r })
+	}
+}
+
+// wireState is how we keep a conversation.
+type wireState struct {
+	ConversationID                          string
+	IsMuted, IsPinned, IsArchived, IsHidden bool
+	ClearedN                                int
+}
+
+// keeps deals with how we keep a conversation, set on this device or on another one.
+func (d *device) keeps(e wireState) {
+	k := d.rooms[e.ConversationID]
+	switch {
+	case e.IsHidden:
+		delete(d.rooms, e.ConversationID)
+		return
+	case k == nil:
+		d.fetch(e.ConversationID)
+		return
+	}
+	k.IsArchived = e.IsArchived
+	if me := k.face(d.user.ID); me != nil {
+		me.IsMuted, me.IsPinned = e.IsMuted, e.IsPinned
+	}
+	for id, m := range k.messages {
+		if m.N <= e.ClearedN {
+			delete(k.messages, id)
+			delete(k.unread, id)
+		} else if m.ReplyTo != nil && m.ReplyTo.N <= e.ClearedN {
+			m.ReplyTo = nil
 		}
 	}
 }
@@ -386,16 +500,25 @@ func (d *device) hasRead(roomID, userID, messageID string) {
 	}
 }
 
-// described deals with what a conversation is called and who is in it, as all are told: without what is one's own.
-func (d *device) described(r wireRoom, isNew bool) {
+// described deals with what a conversation is called and who is in it. What is told to all is without what is one's own.
+func (d *device) described(r wireRoom, own bool) {
 	k := d.rooms[r.ID]
-	switch {
-	case k == nil && isNew:
-		d.rooms[r.ID] = &kept{r, map[string]*wireMessage{}, map[string]bool{}}
-	case k != nil:
-		r.LastN = max(k.LastN, r.LastN)
-		k.wireRoom = r
+	if k == nil {
+		return
 	}
+	if !own {
+		r.IsArchived = k.IsArchived
+		for i := range r.Participants { // nor how far anybody has read
+			if was := k.face(r.Participants[i].User.ID); was != nil {
+				r.Participants[i].LastReadMessageID = was.LastReadMessageID
+			}
+		}
+		if was, is := k.face(d.user.ID), r.face(d.user.ID); was != nil && is != nil {
+			is.IsMuted, is.IsPinned = was.IsMuted, was.IsPinned
+		}
+	}
+	r.LastN = max(k.LastN, r.LastN)
+	k.wireRoom = r
 }
 
 // departed takes people out of a conversation, ourselves perhaps.
@@ -412,9 +535,12 @@ func (d *device) departed(roomID string, userIDs []string) {
 
 // show is what the device has on its screen.
 func (d *device) show(receipts bool) screen {
-	var shown screen
+	shown := screen{blocked: slices.Clone(d.set.BlockedUsers), hidesReads: !d.set.ReadReceipts, hidesSeen: !d.set.LastSeen}
 	for _, k := range d.rooms {
-		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread)}
+		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread), archived: k.IsArchived}
+		if me := k.face(d.user.ID); me != nil {
+			c.muted, c.pinned = me.IsMuted, me.IsPinned
+		}
 		for _, f := range k.Participants {
 			c.people = append(c.people, face{f.User.ID, f.Role, f.LastReadMessageID})
 		}
@@ -434,6 +560,9 @@ func (d *device) show(receipts bool) screen {
 					b.quote = tombstone
 				}
 			}
+			for _, r := range m.Reactions {
+				b.reactions = append(b.reactions, r.Emoji+r.UserID)
+			}
 			if receipts {
 				for _, r := range m.ReadReceipts {
 					b.readBy = append(b.readBy, r.UserID)
@@ -443,10 +572,15 @@ func (d *device) show(receipts bool) screen {
 			c.messages = append(c.messages, b)
 		}
 		slices.SortFunc(c.messages, func(a, b bubble) int { return a.n - b.n })
+		for _, b := range c.messages {
+			if k.pins[b.id] {
+				c.pins = append(c.pins, b.id)
+			}
+		}
 		if last := k.last(); last != nil {
 			c.last = last.ID
 		}
-		shown = append(shown, c)
+		shown.cards = append(shown.cards, c)
 	}
 	return shown.sorted()
 }
@@ -463,9 +597,7 @@ func (d *device) overhears(w *world) (list []string) {
 			case t == nil:
 				list = append(list, fmt.Sprintf("%s hears %s, which nobody said: %s", d.name, word, raw))
 			case !t.may[me]:
-				list = append(list, fmt.Sprintf("%s hears %s (%s), which is not theirs: %s", d.name, word, t.what, raw))
-			case t.dead:
-				list = append(list, fmt.Sprintf("%s hears %s (%s), which is no more: %s", d.name, word, t.what, raw))
+				list = append(list, fmt.Sprintf("%s hears %s (%s), which is not for them, or is no more: %s", d.name, word, t.what, raw))
 			}
 		}
 	}

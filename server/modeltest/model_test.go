@@ -14,10 +14,7 @@
 package modeltest
 
 import (
-	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -31,14 +28,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/servertest"
-	"github.com/quckchat/quckchat/storage"
 )
 
 var (
 	seedFlag  = flag.Uint64("model.seed", 0, "play this seed alone")
-	stepsFlag = flag.Int("model.steps", 120, "operations of one attempt")
+	stepsFlag = flag.Int("model.steps", 80, "operations of one attempt")
+	tellFlag  = flag.Bool("model.tell", false, "tell every story")
 )
 
 const (
@@ -124,6 +120,9 @@ func (a attempt) play(t *testing.T) string {
 			tr.step(i, o)
 		}
 		tr.epilogue()
+		if *tellFlag {
+			t.Logf("seed %d%s", a.seed, s.story())
+		}
 	})
 	return s.failure
 }
@@ -248,7 +247,6 @@ type trial struct {
 
 func newTrial(s *stage, server *servertest.Server, seed uint64) *trial {
 	t := &trial{world: &world{tokens: map[string]*token{}}, stage: s, server: server, devices: map[*person][]*device{}}
-	t.learn = t.noticed
 	d := roll(seed)
 	for _, u := range accounts {
 		p := &person{id: u.ID, name: u.Name, blocked: map[*person]bool{}}
@@ -264,23 +262,6 @@ func newTrial(s *stage, server *servertest.Server, seed uint64) *trial {
 	}
 	t.rest()
 	return t
-}
-
-// noticed reads the id and the time of a message from the table; nothing of one that is purged.
-func (t *trial) noticed(roomID string, n int) (id, at string) {
-	err := t.server.Inner.Store().Read(context.Background(), func(v storage.View) error {
-		var ms int64
-		err := v.QueryRow("SELECT id, created_at FROM message WHERE conversation_id = ? AND n = ? AND type = 'system'", roomID, n).Scan(&id, &ms)
-		at = api.Millis(ms)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		t.fail("read a notice: %v", err)
-	}
-	return id, at
 }
 
 // all are the devices, in a fixed order.
@@ -345,7 +326,16 @@ func (t *trial) step(i int, o op) {
 }
 
 // prepare chooses who does something, and on which device.
-func (t *trial) prepare(d dice, make func(t *trial, d dice, by *person) *action) *action {
+func (t *trial) prepare(d dice, make func(t *trial, d dice, by *person) *action) (a *action) {
+	for range 4 {
+		if a = t.choose(d, make); a != nil {
+			break
+		}
+	}
+	return a
+}
+
+func (t *trial) choose(d dice, make func(t *trial, d dice, by *person) *action) *action {
 	by := pick(d, t.people)
 	if t.focus.steps > 0 && d.oneIn(2) { // somebody who can
 		for _, s := range t.focus.room.present() {
@@ -366,7 +356,10 @@ func (t *trial) prepare(d dice, make func(t *trial, d dice, by *person) *action)
 func (t *trial) do(a *action) {
 	t.tell("%s: %s", a.on.name, a.what)
 	want := a.want()
+	before := t.server.Inner.Events().Committed()
 	answer, code := t.perform(a)
+	t.turns++
+	t.events = t.log(before)
 	t.conclude(a, want, answer, code)
 }
 
@@ -437,9 +430,7 @@ func (t *trial) rest() {
 			t.fail("%s", strings.Join(d.wrong, "\n"))
 		}
 	}
-	for _, token := range t.tokens {
-		token.dead = token.dead || token.dying
-	}
+	t.settle()
 }
 
 // compare holds every device that is there, and the server's lists for one person, against the model.
@@ -451,9 +442,9 @@ func (t *trial) compare(d dice) {
 				continue
 			}
 			if must == nil {
-				must = t.show(p, false).lines()
+				must = t.blur(p, t.show(p, false)).lines()
 			}
-			if diff := differ(must, d.show(false).lines()); diff != "" {
+			if diff := differ(must, t.blur(p, d.show(false)).lines()); diff != "" {
 				t.fail("%s\n%swhat it met with:\n  %s", d.name, diff, strings.Join(d.diary, "\n  "))
 			}
 		}
@@ -471,7 +462,7 @@ func (t *trial) compareLists(p *person) {
 	raw, _ := fresh.get("/conversations/unread/count")
 	unread := 0
 	for _, r := range t.rooms {
-		if r.of(p) != nil {
+		if s := r.of(p); s != nil && !s.archived {
 			unread += r.unread(p)
 		}
 	}

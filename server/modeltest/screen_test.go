@@ -9,13 +9,21 @@ import (
 
 // screen is what somebody sees, whoever says so: the model, the server's lists, or a device by what it heard. It is
 // compared as text, line by line.
-type screen []card
+type screen struct {
+	cards   []card
+	blocked []string
+
+	hidesReads, hidesSeen bool
+}
 
 // card is a conversation on a screen.
 type card struct {
 	id, kind, name, about string
 	last, lastAt          string
 	unread                int
+	muted, pinned         bool
+	archived              bool
+	pins                  []string
 	people                []face
 	messages              []bubble
 }
@@ -30,21 +38,30 @@ type bubble struct {
 	reply, quote           string
 	edited                 bool
 	createdAt, editedAt    string
+	reactions              []string
 	readBy                 []string
 }
 
 // tombstone is what is quoted of a deleted message.
 const tombstone = "(deleted)"
 
+// notice is what a message about a group says, in no language.
+func notice(action, by string, about []string, name string) string {
+	return fmt.Sprintf("(%s by %s: %s%s)", action, by, strings.Join(about, " "), name)
+}
+
 // sorted puts the liveliest conversation first, as the list has it.
 func (s screen) sorted() screen {
-	slices.SortFunc(s, func(a, b card) int { return cmp.Or(cmp.Compare(b.lastAt, a.lastAt), cmp.Compare(b.id, a.id)) })
+	slices.Sort(s.blocked)
+	slices.SortFunc(s.cards, func(a, b card) int { return cmp.Or(cmp.Compare(b.lastAt, a.lastAt), cmp.Compare(b.id, a.id)) })
 	return s
 }
 
 func (s screen) lines() (list []string) {
-	for _, c := range s {
+	list = append(list, fmt.Sprintf("blocks %v, hides reading %v, presence %v", s.blocked, s.hidesReads, s.hidesSeen))
+	for _, c := range s.cards {
 		list = append(list, fmt.Sprintf("%s %s %q %q, %d unread, last %s at %s", c.kind, c.id, c.name, c.about, c.unread, c.last, c.lastAt))
+		list = append(list, fmt.Sprintf("  %s muted %v, pinned %v, archived %v, pins %v", c.id, c.muted, c.pinned, c.archived, c.pins))
 		for _, f := range c.people {
 			list = append(list, fmt.Sprintf("  %s %s %s has read to %s", c.id, f.role, f.id, f.read))
 		}
@@ -55,6 +72,9 @@ func (s screen) lines() (list []string) {
 			}
 			if b.reply != "" {
 				line += fmt.Sprintf(" re %s %q", b.reply, b.quote)
+			}
+			if len(b.reactions) > 0 {
+				line += " " + strings.Join(b.reactions, " ")
 			}
 			if len(b.readBy) > 0 {
 				line += " read by " + strings.Join(b.readBy, " ")

@@ -19,6 +19,7 @@ import (
 var storming = []func(t *trial, d dice, by *person) *action{
 	(*trial).send, (*trial).send, (*trial).send, (*trial).send, (*trial).edit, (*trial).erase, (*trial).read, (*trial).readMessage,
 	(*trial).add, (*trial).remove, (*trial).leave, (*trial).rename, (*trial).promote, (*trial).group, (*trial).single, (*trial).dissolve,
+	(*trial).keep, (*trial).pin, (*trial).react, (*trial).react, (*trial).block, (*trial).settings,
 }
 
 const stormMost = 28 // deeds
@@ -122,7 +123,7 @@ func (t *trial) order(all []*deed, events []event.Event) {
 		}
 	}
 	consider()
-	for _, e := range events {
+	for at, e := range events {
 		i := slices.IndexFunc(all, func(one *deed) bool { return !one.placed && one.code == "" && one.left(e, one.answer) })
 		if i < 0 {
 			continue // told along with something else
@@ -133,6 +134,8 @@ func (t *trial) order(all []*deed, events []event.Event) {
 		if want := one.want(); want != nil {
 			t.fail("%s is done as event %d, and there it must end with %q", one.what, e.Seq, want)
 		}
+		t.turns++
+		t.events = events[at:]
 		one.done(one.answer)
 		consider()
 	}

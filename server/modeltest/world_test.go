@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/quckchat/quckchat/server/event"
 )
 
 // world is what a patient bookkeeper would note: who is where since when, what was said, and from these alone what each
@@ -12,16 +15,31 @@ import (
 type world struct {
 	people []*person
 	rooms  []*room
-	stays  int
+	turns  int
 	marks  int
 	tokens map[string]*token
-	learn  func(roomID string, n int) (id, at string) // of a notice, which is in nobody's answer
+	events []event.Event // that the operation being followed left in the log, and others after it
+}
+
+// told takes the next message from the events of an operation: what the server says of itself has no answer to learn
+// its id from.
+func (w *world) told(r *room, by *person) (id, at string) {
+	for i, e := range w.events {
+		if e.Kind == "message:new" && e.ScopeID == r.id && e.ActorID == by.id {
+			w.events = w.events[i+1:]
+			return e.SubjectID, time.UnixMilli(e.At).UTC().Format("2006-01-02T15:04:05.000Z")
+		}
+	}
+	return "a notice that was not told", ""
 }
 
 // person is an account.
 type person struct {
 	id, name string
 	blocked  map[*person]bool
+
+	hidesReads, hidesSeen bool
+	coy                   bool // has changed what is shown of their reading: others are not told of what that changes
 }
 
 // room is a conversation.
@@ -29,44 +47,58 @@ type room struct {
 	id, kind    string
 	pair        [2]*person // of a single one
 	name, about string
-	names       []string // what it was called before, as notices say
 	stays       []*stay
 	log         []*message // by number, from 1
+	pins        []*message // whoever sees them
 	lastAt      string
 	gone        bool
 }
 
 // stay is one membership of one person, from a number of the room on.
 type stay struct {
-	who    *person
-	order  int // people are listed in the order they came, those who came together by id
-	admin  bool
-	from   int  // sees what is above
-	clear  int  // has cleared up to here
-	hidden int  // not listed while the room stands here; -1 when listed
-	read   int  // has read up to here
-	over   bool // has left
+	who                     *person
+	order                   int // people are listed in the order they came, those who came together by id
+	admin                   bool
+	from                    int  // sees what is above
+	clear                   int  // has cleared up to here
+	hidden                  int  // not listed while the room stands here; -1 when listed
+	read                    int  // has read up to here
+	shown                   int  // and lets others know up to here
+	over                    bool // has left, when the room stood at last
+	last                    int
+	ended                   int // at this turn of the world
+	muted, pinned, archived bool
 }
 
-// message is something said, or a notice of the server's, whose text is here what it is about.
+// message is something said.
 type message struct {
-	notice             bool
 	room               *room
 	n                  int
 	id, clientID, text string
+	word               string // that the text holds
+	notice             bool   // it says what happened to the group
+	revised            int    // the turn of the world at which it last changed
 	by                 *person
 	reply              *message
 	edited, gone       bool
+	reactions          []reaction
 	createdAt          string
 	editedAt           string
 }
 
+// reaction is somebody's emoji on a message.
+type reaction struct {
+	who   *person
+	emoji string
+}
+
+// pinsMost is how many messages of a room may be pinned; those that no member sees do not count.
+const pinsMost = 10
+
 // token is a word that stands in one text only, so that whoever hears it has heard that text.
 type token struct {
-	what  string
-	may   map[*person]bool // who may ever hear it
-	dead  bool             // it has been replaced or deleted: nobody may hear it any more
-	dying bool             // dead as soon as what is on its way has arrived
+	what string
+	may  map[*person]bool // who may hear it now, or might until what is on its way has arrived
 }
 
 // verdict is how an operation must end: with one of these codes, or well when there are none.
@@ -87,7 +119,7 @@ func (w *world) mint(what string) string {
 	return word
 }
 
-// publish lets people hear a text; "" is none.
+// publish lets people hear a word; "" is none.
 func (w *world) publish(word string, to ...*person) {
 	if word == "" {
 		return
@@ -97,10 +129,25 @@ func (w *world) publish(word string, to ...*person) {
 	}
 }
 
-// bury notes that a text is no more.
-func (w *world) bury(word string) {
-	if t := w.tokens[word]; t != nil {
-		t.dying = true
+// settle is called when all that was on its way has arrived: from now on a word is only for those for whom it stands
+// somewhere. Somebody who was away may still be told what was said while they were there, and is as it was.
+func (w *world) settle() {
+	for _, t := range w.tokens {
+		clear(t.may)
+	}
+	for _, r := range w.rooms {
+		if r.gone {
+			continue
+		}
+		w.publish(r.name, r.members()...)
+		w.publish(r.about, r.members()...)
+		for _, m := range r.log {
+			for _, s := range r.stays {
+				if !m.gone && m.n > s.floor() && (!s.over || m.n <= s.last && m.revised < s.ended) {
+					w.publish(m.word, s.who)
+				}
+			}
+		}
 	}
 }
 
@@ -165,11 +212,12 @@ func (m *message) sees(p *person) bool {
 	return s != nil && m.n > s.floor()
 }
 
-// hearers are those who are told what becomes of a message: members who were there when it was sent.
+// hearers are those who are told what becomes of a message: members who were there when it was sent, and have not
+// cleared it.
 func (m *message) hearers() []*person {
 	var list []*person
 	for _, s := range m.room.present() {
-		if m.n > s.from {
+		if m.n > s.floor() {
 			list = append(list, s.who)
 		}
 	}
@@ -181,8 +229,21 @@ func (m *message) readBy(p *person) bool {
 	if p == m.by || m.room.of(p) == nil {
 		return false
 	}
-	return slices.ContainsFunc(m.room.stays, func(s *stay) bool { return s.who == p && s.from < m.n && m.n <= s.read })
+	return slices.ContainsFunc(m.room.stays, func(s *stay) bool { return s.who == p && s.from < m.n && m.n <= s.shown })
 }
+
+// reads notes that somebody has read up to a number.
+func (r *room) reads(p *person, n int) {
+	if s := r.of(p); n > s.read {
+		s.read = n
+		if !p.hidesReads && !(r.kind == "single" && apart(r.pair[0], r.pair[1])) {
+			s.shown = n
+		}
+	}
+}
+
+// secret reports whether one person does not see what the other has read.
+func secret(a, b *person) bool { return a != b && (a.hidesReads || b.hidesReads) }
 
 // unread recounts what somebody has not read.
 func (r *room) unread(p *person) int {
@@ -212,113 +273,157 @@ func (w *world) found(id, kind, name, about string, people ...*person) *room {
 	if kind == "group" {
 		r.of(people[0]).admin = true
 	}
-	w.notice(r, people[0], "created")
 	return r
 }
 
 // enter begins stays: they see what is said from now on.
 func (w *world) enter(r *room, people ...*person) {
-	w.stays++
 	for _, p := range people {
 		n := len(r.log)
-		r.stays = append(r.stays, &stay{who: p, order: w.stays, from: n, hidden: -1, read: n})
-		for _, word := range []string{r.name, r.about} {
-			w.publish(word, p)
-		}
+		r.stays = append(r.stays, &stay{who: p, order: w.turns, from: n, hidden: -1, read: n, shown: n})
+		w.publish(r.name, p)
+		w.publish(r.about, p)
 	}
 }
 
+// end ends a stay.
+func (w *world) end(s *stay, r *room) { s.over, s.last, s.ended = true, len(r.log), w.turns }
+
 // part ends a stay, by removal or by leaving. Those who are left get an admin, an empty group ends.
-func (w *world) part(r *room, by, p *person) {
-	r.of(p).over = true
+func (w *world) part(r *room, p, by *person) {
+	w.end(r.of(p), r)
 	left := r.present()
 	if len(left) == 0 {
 		w.dissolve(r)
 		return
 	}
-	if by == p {
-		w.notice(r, by, "left")
+	if p == by {
+		w.notice(r, by, "left", nil, "")
 	} else {
-		w.notice(r, by, "removed")
+		w.notice(r, by, "removed", []*person{p}, "")
 	}
 	if r.admins() == 0 {
-		left[0].admin = true
-		w.notice(r, by, "promoted")
+		w.promote(r, left[0].who, by, true)
 	}
 }
 
-// appoint changes a role.
-func (w *world) appoint(r *room, by, p *person, admin bool) {
-	if s := r.of(p); s.admin != admin {
-		s.admin = admin
-		w.notice(r, by, map[bool]string{true: "promoted", false: "demoted"}[admin])
+// promote makes somebody an admin, or an ordinary member.
+func (w *world) promote(r *room, p, by *person, admin bool) {
+	s := r.of(p)
+	if s.admin == admin {
+		return
 	}
+	s.admin = admin
+	w.notice(r, by, map[bool]string{true: "promoted", false: "demoted"}[admin], []*person{p}, "")
 }
 
 // dissolve ends a group and everything said in it.
 func (w *world) dissolve(r *room) {
 	for _, s := range r.present() {
-		s.over = true
+		w.end(s, r)
 	}
 	r.gone = true
-	for _, m := range r.log {
-		w.bury(m.text)
-	}
-	for _, name := range r.names {
-		w.bury(name)
-	}
-	w.bury(r.name)
-	w.bury(r.about)
+}
+
+// notice says in a group what happened to it. Its id and time are those of the next of the events that the operation
+// left.
+func (w *world) notice(r *room, by *person, action string, about []*person, name string) {
+	id, at := w.told(r, by)
+	m := w.say(r, by, notice(action, by.id, idsOf(about), name), "", nil, id, at)
+	m.notice, m.word = true, name
+	w.publish(name, r.members()...)
 }
 
 // say adds a message.
 func (w *world) say(r *room, by *person, text, clientID string, reply *message, id, at string) *message {
-	m := &message{room: r, n: len(r.log) + 1, id: id, by: by, text: text, clientID: clientID, reply: reply, createdAt: at}
+	m := &message{room: r, n: len(r.log) + 1, id: id, by: by, text: text, clientID: clientID, reply: reply, createdAt: at, revised: w.turns}
 	r.log, r.lastAt = append(r.log, m), at
-	w.publish(text, r.members()...)
 	return m
-}
-
-// notice adds a message of the server's about what somebody did to a group.
-func (w *world) notice(r *room, by *person, about string) {
-	if r.kind == "group" {
-		id, at := w.learn(r.id, len(r.log)+1)
-		w.say(r, by, "", "", nil, id, at)
-		m := r.log[len(r.log)-1]
-		m.notice, m.text = true, about
-	}
 }
 
 // edit replaces a text.
 func (w *world) edit(m *message, text, at string) {
-	w.bury(m.text)
-	m.text, m.edited, m.editedAt = text, true, at
+	m.text, m.word, m.edited, m.editedAt, m.revised = text, text, true, at, w.turns
 	w.publish(text, m.hearers()...)
 }
 
 // erase deletes a message for everyone.
 func (w *world) erase(m *message) {
-	w.bury(m.text)
-	m.gone = true
+	m.gone, m.reactions = true, nil
+	m.room.pins = slices.DeleteFunc(m.room.pins, func(p *message) bool { return p == m })
 }
 
-// rename changes what a group is called. The notice of a new name keeps saying it.
+// wipe clears a room for one person: what was said so far is no longer for them.
+func (w *world) wipe(r *room, p *person) {
+	for _, s := range r.stays {
+		if s.who == p {
+			s.clear = len(r.log)
+		}
+	}
+}
+
+// hide takes a single conversation out of somebody's list until the next message, and clears it.
+func (w *world) hide(r *room, p *person) {
+	if s := r.of(p); s.hidden < len(r.log) {
+		w.wipe(r, p)
+		s.hidden, s.pinned, s.archived = len(r.log), false, false
+	}
+}
+
+// pinning says how pinning must end, or unpinning.
+func (w *world) pinning(r *room, m *message, by *person, on bool) (v verdict) {
+	s := r.of(by)
+	if s == nil {
+		return verdict{"CONVERSATION_NOT_FOUND"}
+	}
+	v = v.add("NOT_ADMIN", r.kind == "group" && !s.admin)
+	v = v.add("MESSAGE_NOT_FOUND", m.room != r || !m.sees(by) || on && m.gone)
+	v = v.add("BLOCKED", r.kind == "single" && apart(r.pair[0], r.pair[1]))
+	lowest := len(r.log)
+	for _, o := range r.present() {
+		lowest = min(lowest, o.from)
+	}
+	count := 0
+	for _, p := range r.pins {
+		if p.n > lowest {
+			count++
+		}
+	}
+	return v.add("PINS_FULL", on && count >= pinsMost && !slices.Contains(r.pins, m))
+}
+
+// reacting says how a reaction must end, or taking it back.
+func (w *world) reacting(m *message, by *person) (v verdict) {
+	v = v.add("MESSAGE_NOT_FOUND", !m.sees(by) || m.gone)
+	return v.add("BLOCKED", m.sees(by) && m.room.kind == "single" && apart(m.room.pair[0], m.room.pair[1]))
+}
+
+// react adds a reaction once, or takes it back.
+func (m *message) react(by *person, emoji string, on bool) {
+	one := reaction{by, emoji}
+	switch had := slices.Contains(m.reactions, one); {
+	case on && !had:
+		m.reactions = append(m.reactions, one)
+	case !on:
+		m.reactions = slices.DeleteFunc(m.reactions, func(r reaction) bool { return r == one })
+	}
+}
+
+// rename changes what a group is called.
 func (w *world) rename(r *room, by *person, name, about *string) {
-	for _, c := range []struct {
-		old, new *string
-		notice   string
-	}{{&r.name, name, "renamed"}, {&r.about, about, "described"}} {
-		if c.new == nil || *c.new == *c.old {
-			continue
-		}
-		if !slices.Contains(r.names, *c.old) {
-			w.bury(*c.old)
-		}
-		if *c.old = *c.new; c.notice == "renamed" {
-			r.names = append(r.names, *c.new)
-		}
-		w.publish(*c.new, r.members()...)
-		w.notice(r, by, c.notice)
+	named, described := name != nil && *name != r.name, about != nil && *about != r.about
+	if named {
+		r.name = *name
+	}
+	if described {
+		r.about = *about
+		w.publish(r.about, r.members()...)
+	}
+	if named {
+		w.notice(r, by, "renamed", nil, r.name)
+	}
+	if described {
+		w.notice(r, by, "described", nil, "")
 	}
 }
 
@@ -381,25 +486,47 @@ func (w *world) inviting(by *person, people []*person) verdict {
 
 // show is everything that somebody's device must show.
 func (w *world) show(p *person, receipts bool) screen {
-	var shown screen
+	shown := screen{hidesReads: p.hidesReads, hidesSeen: p.hidesSeen}
 	for _, r := range w.rooms {
 		if r.listed(p) {
-			shown = append(shown, r.show(p, receipts))
+			shown.cards = append(shown.cards, r.show(p, receipts))
+		}
+	}
+	for o, blocked := range p.blocked {
+		if blocked {
+			shown.blocked = append(shown.blocked, o.id)
 		}
 	}
 	return shown.sorted()
 }
 
+// blur takes out of a screen what its owner is not told of when it changes: how far people have read who now show it and
+// now do not.
+func (w *world) blur(p *person, s screen) screen {
+	for _, c := range s.cards {
+		for i, f := range c.people {
+			if f.id != p.id && (p.coy || w.personOf(f.id).coy) {
+				c.people[i].read = "somewhere"
+			}
+		}
+	}
+	return s
+}
+
 func (r *room) show(p *person, receipts bool) card {
 	s := r.of(p)
-	c := card{id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p)}
+	c := card{id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p), muted: s.muted, pinned: s.pinned, archived: s.archived}
 	for _, o := range r.present() {
 		f := face{id: o.who.id, role: "member"}
 		if o.admin {
 			f.role = "admin"
 		}
-		if o.read > o.from {
-			f.read = r.log[o.read-1].id
+		at := o.shown
+		if o.who == p {
+			at = o.read
+		}
+		if at > o.from && !secret(p, o.who) {
+			f.read = r.log[at-1].id
 		}
 		c.people = append(c.people, f)
 	}
@@ -407,25 +534,33 @@ func (r *room) show(p *person, receipts bool) card {
 		if m.n <= s.floor() || m.gone {
 			continue
 		}
-		b := bubble{id: m.id, n: m.n, by: m.by.id, text: m.text, clientID: m.clientID, createdAt: m.createdAt, edited: m.edited, editedAt: m.editedAt}
-		if m.reply != nil {
-			b.reply, b.quote = m.reply.id, ""
-			if m.reply.n > s.floor() {
-				b.quote = m.reply.text
-				if m.reply.gone {
-					b.quote = tombstone
-				}
-			}
+		if slices.Contains(r.pins, m) {
+			c.pins = append(c.pins, m.id)
 		}
-		if receipts {
-			for _, o := range r.members() {
-				if m.readBy(o) {
-					b.readBy = append(b.readBy, o.id)
-				}
-			}
-			slices.Sort(b.readBy)
-		}
-		c.messages, c.last = append(c.messages, b), m.id
+		c.messages, c.last = append(c.messages, m.show(p, s.floor(), receipts)), m.id
 	}
 	return c
+}
+
+func (m *message) show(p *person, floor int, receipts bool) bubble {
+	b := bubble{id: m.id, n: m.n, by: m.by.id, text: m.text, clientID: m.clientID, createdAt: m.createdAt, edited: m.edited, editedAt: m.editedAt}
+	if m.reply != nil {
+		b.reply = m.reply.id
+		if m.reply.n > floor {
+			b.quote = m.reply.text
+			if m.reply.gone {
+				b.quote = tombstone
+			}
+		}
+	}
+	for _, r := range m.reactions {
+		b.reactions = append(b.reactions, r.emoji+r.who.id)
+	}
+	for _, o := range m.room.members() {
+		if receipts && m.readBy(o) && !secret(p, o) {
+			b.readBy = append(b.readBy, o.id)
+		}
+	}
+	slices.Sort(b.readBy)
+	return b
 }
