@@ -44,11 +44,15 @@ type person struct {
 	name, id, token string
 }
 
+// notice says that the server wrote the message: somebody came or went.
+func (m wireMessage) notice() bool { return m.Type == "system" }
+
 // wireMessage is a message as a client reads it.
 type wireMessage struct {
 	ID             string    `json:"_id"`
 	ConversationID string    `json:"conversationId"`
 	N              int64     `json:"n"`
+	Type           string    `json:"type"`
 	Content        string    `json:"content"`
 	ClientID       string    `json:"clientId"`
 	CreatedAt      time.Time `json:"createdAt"`
