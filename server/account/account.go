@@ -89,7 +89,7 @@ func (s *Service) Routes() []api.Row {
 		api.Op("GET /invites", "", api.RoleSuperAdmin, api.TierAdmin, s.Invites, api.Doc("The invites, newest first.")),
 		api.Op("DELETE /invites/{inviteId}", "", api.RoleSuperAdmin, api.TierAdmin, s.RevokeInvite, api.Doc("Make an invite invalid.")),
 	}
-	for _, more := range [][]api.Row{s.settingsRoutes(), s.statusRoutes(), s.blockRoutes(), s.contactRoutes()} {
+	for _, more := range [][]api.Row{s.settingsRoutes(), s.statusRoutes(), s.blockRoutes(), s.contactRoutes(), s.deviceRoutes(), s.pushRoutes()} {
 		rows = append(rows, more...)
 	}
 	return rows

@@ -158,6 +158,11 @@ func (s *Service) openSession(tx *storage.Tx, by api.Caller, userID string) (gra
 	if err != nil {
 		return grant{}, fmt.Errorf("open session: %w", err)
 	}
+	if by.DeviceID != "" {
+		if err := s.signedInOn(tx, userID, by.DeviceID, name, kind); err != nil {
+			return grant{}, err
+		}
+	}
 	g.self, err = readSelf(tx, userID)
 	return g, err
 }

@@ -21,25 +21,25 @@ import (
 
 // Self is a person as they see themselves.
 type Self struct {
-	MongoID       string   `json:"_id"`
-	ID            string   `json:"id"`
-	PhoneNumber   *string  `json:"phoneNumber"`
-	Email         *string  `json:"email"`
-	Username      string   `json:"username"`
-	DisplayName   string   `json:"displayName"`
-	Avatar        *string  `json:"avatar"`
-	Bio           *string  `json:"bio"`
-	Status        string   `json:"status"` // what they chose to be shown as while they are here
-	LastSeen      *string  `json:"lastSeen"`
-	PublicKey     *string  `json:"publicKey"`
-	IsActive      bool     `json:"isActive"`
-	IsVerified    bool     `json:"isVerified"`
-	Role          string   `json:"role"`
-	Permissions   []string `json:"permissions" nullable:"false"` // empty until custom roles exist
-	IsBanned      bool     `json:"isBanned"`
-	LinkedDevices []string `json:"linkedDevices" nullable:"false"` // empty until devices are registered
-	CreatedAt     string   `json:"createdAt"`
-	UpdatedAt     string   `json:"updatedAt"`
+	MongoID       string         `json:"_id"`
+	ID            string         `json:"id"`
+	PhoneNumber   *string        `json:"phoneNumber"`
+	Email         *string        `json:"email"`
+	Username      string         `json:"username"`
+	DisplayName   string         `json:"displayName"`
+	Avatar        *string        `json:"avatar"`
+	Bio           *string        `json:"bio"`
+	Status        string         `json:"status"` // what they chose to be shown as while they are here
+	LastSeen      *string        `json:"lastSeen"`
+	PublicKey     *string        `json:"publicKey"`
+	IsActive      bool           `json:"isActive"`
+	IsVerified    bool           `json:"isVerified"`
+	Role          string         `json:"role"`
+	Permissions   []string       `json:"permissions" nullable:"false"` // empty until custom roles exist
+	IsBanned      bool           `json:"isBanned"`
+	LinkedDevices []LinkedDevice `json:"linkedDevices" nullable:"false"`
+	CreatedAt     string         `json:"createdAt"`
+	UpdatedAt     string         `json:"updatedAt"`
 }
 
 // Me returns the caller's account.
@@ -232,7 +232,7 @@ func (p *Self) scan(row interface{ Scan(...any) error }) error {
 	if err != nil {
 		return err
 	}
-	p.MongoID, p.Permissions, p.LinkedDevices, p.Status = p.ID, []string{}, []string{}, chosen(p.Status)
+	p.MongoID, p.Permissions, p.LinkedDevices, p.Status = p.ID, []string{}, []LinkedDevice{}, chosen(p.Status)
 	p.CreatedAt, p.UpdatedAt = api.Millis(created), api.Millis(updated)
 	if seen.Valid {
 		at := api.Millis(seen.Int64)
@@ -246,7 +246,9 @@ func readSelf(q storage.Querier, id string) (p Self, err error) {
 	if err := p.scan(q.QueryRow("SELECT "+selfColumns+" FROM user WHERE id = ? AND erased_at IS NULL", id)); err != nil {
 		return Self{}, fmt.Errorf("read account: %w", err)
 	}
-	return p, nil
+	devices, err := devicesOf(q, []string{id})
+	p.LinkedDevices = append(p.LinkedDevices, devices[id]...)
+	return p, err
 }
 
 func readSelves(q storage.Querier, ids []string) (map[string]Self, error) {
@@ -270,5 +272,12 @@ func readSelves(q storage.Querier, ids []string) (map[string]Self, error) {
 			return nil, fmt.Errorf("read accounts: %w", err)
 		}
 	}
-	return found, nil
+	devices, err := devicesOf(q, ids)
+	for id, list := range devices {
+		if p, ok := found[id]; ok {
+			p.LinkedDevices = append(p.LinkedDevices, list...)
+			found[id] = p
+		}
+	}
+	return found, err
 }

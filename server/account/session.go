@@ -102,6 +102,10 @@ func (s *Service) rotate(tx *storage.Tx, by api.Caller, g grant) error {
 	if err != nil {
 		return fmt.Errorf("rotate session: %w", err)
 	}
+	_, err = tx.Exec("UPDATE device SET last_active_at = ? WHERE user_id = ? AND device_id = (SELECT device_id FROM session WHERE id = ?)", tx.Millis(), by.UserID, g.session)
+	if err != nil {
+		return fmt.Errorf("note device: %w", err)
+	}
 	tx.OnCommit(func() { s.sessions.forget(g.session) }) // it lives longer now
 	return nil
 }
@@ -203,8 +207,8 @@ func (s *Service) Sessions(ctx context.Context, by api.Caller, _ *struct{}) ([]S
 	return list, err
 }
 
-// Which names sessions of one person: all of them, or Only one, or all Except one.
-type Which struct{ Only, Except string }
+// Which names sessions of one person: all of them, or Only one, or all Except one, or those on a Device.
+type Which struct{ Only, Except, Device string }
 
 // kindRevoked tells whoever holds the connections of a session that it is over. Its subject is the session.
 const kindRevoked = "auth:revoked"
@@ -216,10 +220,11 @@ type Revoked struct {
 }
 
 // Revoke ends live sessions of a person in the transaction of tx and returns which. Their access tokens die with the
-// commit, and their sockets by the event auth:revoked.
+// commit, their sockets by the event auth:revoked, and nothing is pushed for them any more.
 func (s *Service) Revoke(tx *storage.Tx, userID string, which Which, reason string) ([]string, error) {
-	rows, err := tx.Query("SELECT id FROM session WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND (? = '' OR id = ?) AND id <> ?",
-		userID, tx.Millis(), which.Only, which.Only, which.Except)
+	rows, err := tx.Query(`SELECT id FROM session
+		WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND (? = '' OR id = ?) AND id <> ? AND (? = '' OR device_id = ?)`,
+		userID, tx.Millis(), which.Only, which.Only, which.Except, which.Device, which.Device)
 	if err != nil {
 		return nil, fmt.Errorf("revoke sessions: %w", err)
 	}
@@ -228,10 +233,13 @@ func (s *Service) Revoke(tx *storage.Tx, userID string, which Which, reason stri
 		return nil, fmt.Errorf("revoke sessions: %w", err)
 	}
 	_, err = tx.Exec(`UPDATE session SET revoked_at = ?, revoked_why = ?
-		WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND (? = '' OR id = ?) AND id <> ?`,
-		tx.Millis(), reason, userID, tx.Millis(), which.Only, which.Only, which.Except)
+		WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND (? = '' OR id = ?) AND id <> ? AND (? = '' OR device_id = ?)`,
+		tx.Millis(), reason, userID, tx.Millis(), which.Only, which.Only, which.Except, which.Device, which.Device)
 	if err != nil {
 		return nil, fmt.Errorf("revoke sessions: %w", err)
+	}
+	if err := dropTokens(tx, ids); err != nil {
+		return nil, err
 	}
 	for _, id := range ids {
 		e := event.Event{Kind: kindRevoked, Scope: event.ScopeSession, ScopeID: id, SubjectID: id, ActorID: userID, Data: reason}
@@ -254,7 +262,8 @@ func renderRevoked(_ storage.Querier, events []event.Event) ([]any, error) {
 // sessionsKept is how long a session that is over stays for the record.
 const sessionsKept = 30 * 24 * time.Hour
 
-// Sweep removes sessions that ended long ago, in short batches. A periodic task runs it.
+// Sweep removes sessions that ended long ago, and push tokens of sessions that are over, in short batches. A periodic
+// task runs it.
 func (s *Service) Sweep(ctx context.Context) error {
 	for {
 		var gone int64
@@ -264,7 +273,17 @@ func (s *Service) Sweep(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("sweep sessions: %w", err)
 			}
-			gone, err = result.RowsAffected()
+			sessions, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			result, err = tx.Exec(`DELETE FROM push_token WHERE token IN (
+				SELECT p.token FROM push_token p LEFT JOIN session s ON s.id = p.session_id WHERE s.id IS NULL OR s.expires_at <= ? LIMIT 500)`, tx.Millis())
+			if err != nil {
+				return fmt.Errorf("sweep push tokens: %w", err)
+			}
+			tokens, err := result.RowsAffected()
+			gone = sessions + tokens
 			return err
 		})
 		if err != nil || gone == 0 {

@@ -70,7 +70,7 @@ func newWorld(t *testing.T, change ...func(c *config.Config)) *world {
 // describe plays the server around the table: a request header says who is on the admin socket.
 func describe(r *http.Request) api.Caller {
 	host, _, _ := strings.Cut(r.RemoteAddr, ":")
-	by := api.Caller{IP: host, UserAgent: r.UserAgent(), Locale: r.Header.Get("Accept-Language")}
+	by := api.Caller{IP: host, UserAgent: r.UserAgent(), Locale: r.Header.Get("Accept-Language"), DeviceID: r.Header.Get("X-Device-Id")}
 	if name := r.Header.Get("Test-Local"); name != "" {
 		by.Local, by.Role = name, api.RoleSuperAdmin
 	}

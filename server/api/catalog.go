@@ -87,6 +87,7 @@ var catalogue = map[string]entry{
 	"BLOCKS_FULL":              {http.StatusBadRequest, "You can block at most {max} people.", "Puede bloquear como máximo a {max} personas."},
 	"CONTACTS_FULL":            {http.StatusBadRequest, "You can have at most {max} contacts.", "Puede tener como máximo {max} contactos."},
 	"CONTACT_NOT_FOUND":        {http.StatusNotFound, "Contact not found.", "Contacto no encontrado."},
+	"DEVICE_NOT_FOUND":         {http.StatusNotFound, "Device not found.", "Dispositivo no encontrado."},
 	"SESSION_NOT_FOUND":        {http.StatusNotFound, "Session not found.", "Sesión no encontrada."},
 	"CONVERSATION_NOT_FOUND":   {http.StatusNotFound, "Conversation not found.", "Conversación no encontrada."},
 	"MESSAGE_NOT_FOUND":        {http.StatusNotFound, "Message not found.", "Mensaje no encontrado."},
