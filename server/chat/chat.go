@@ -110,7 +110,7 @@ func (s *Service) Routes() []api.Row {
 		api.Op("GET /messages/search/query", "message:search", api.RoleUser, api.TierSearch, s.Find, api.Doc("Search one's own conversations.")),
 		api.Op("GET /messages/{messageId}", "message:get", api.RoleUser, api.TierRead, s.Message, api.Doc("One message.")),
 		api.Op("PUT /messages/{messageId}", "message:edit", api.RoleUser, api.TierWrite, s.Edit, api.Doc("Change the text of one's own message.")),
-		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone.")),
+		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone, or any for oneself.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
 	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.viewing(), s.webRoutes(), s.typing.routes(s))

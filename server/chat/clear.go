@@ -39,7 +39,7 @@ func apart(tx *storage.Tx, m *Message, value func(m *Message) any) (event.Apart,
 	return event.Apart{People: people, Value: value(&bare)}, nil
 }
 
-// sparing shows a late reader what show does, but for what they have cleared.
+// sparing shows a late reader what show does, but for what they have cleared or hidden.
 func sparing(q storage.Querier, viewer string, list []*Message, show shown) (shown, error) {
 	var ids []string
 	for _, m := range list {
@@ -51,7 +51,8 @@ func sparing(q storage.Querier, viewer string, list []*Message, show shown) (sho
 	for _, chunk := range storage.Chunks(distinct(ids)) {
 		marks, args := storage.In(chunk)
 		rows, err := q.Query(`SELECT x.id FROM message x WHERE x.id IN (`+marks+`) AND EXISTS (
-			SELECT 1 FROM member m WHERE m.conversation_id = x.conversation_id AND m.user_id = ? AND m.clear_n >= x.n)`, append(args, viewer)...)
+			SELECT 1 FROM member m WHERE m.conversation_id = x.conversation_id AND m.user_id = ? AND m.clear_n >= x.n UNION ALL
+			SELECT 1 FROM message_hidden h WHERE h.conversation_id = x.conversation_id AND h.user_id = ? AND h.n = x.n)`, append(args, viewer, viewer)...)
 		if err != nil {
 			return nil, fmt.Errorf("read what is cleared: %w", err)
 		}

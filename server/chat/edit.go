@@ -92,10 +92,11 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 	return edited, err
 }
 
-// newcomers returns the members who joined after a message was sent, or began anew by clearing it: they are not told what
-// becomes of it. Late readers find the same in the tables (hub, missed).
+// newcomers returns the members who joined after a message was sent, began anew by clearing it, or hid it: they are not
+// told what becomes of it. Late readers find the same in the tables (hub, missed).
 func newcomers(q storage.Querier, m *Message) ([]string, error) {
-	rows, err := q.Query("SELECT user_id FROM member WHERE conversation_id = ? AND left_seq IS NULL AND max(history_from_n, clear_n) >= ?", m.ConversationID, m.N)
+	rows, err := q.Query(`SELECT user_id FROM member WHERE conversation_id = ?1 AND left_seq IS NULL AND max(history_from_n, clear_n) >= ?2
+		UNION SELECT user_id FROM message_hidden WHERE conversation_id = ?1 AND n = ?2`, m.ConversationID, m.N)
 	if err != nil {
 		return nil, fmt.Errorf("find newcomers: %w", err)
 	}
@@ -108,9 +109,29 @@ func tooOld(tx *storage.Tx, created string, window time.Duration) bool {
 	return window > 0 && (err != nil || tx.Now.Sub(at) > window)
 }
 
+// DeleteInput names a message, and for whom it goes: for everyone, unless anything asks to delete it for oneself alone.
+type DeleteInput struct {
+	MessageID   string `path:"messageId"`
+	Type        string `query:"type" enum:"for_me,for_everyone" doc:"for_everyone, the default, or for_me"`
+	ForEveryone bool   `query:"forEveryone" default:"true" doc:"false is for_me"`
+	Body        *struct {
+		Type        *string `json:"type,omitempty" enum:"for_me,for_everyone"`
+		ForEveryone *bool   `json:"forEveryone,omitempty"`
+	}
+}
+
+func (in *DeleteInput) forMe() bool {
+	b := in.Body
+	return in.Type == "for_me" || !in.ForEveryone || b != nil && (b.Type != nil && *b.Type == "for_me" || b.ForEveryone != nil && !*b.ForEveryone)
+}
+
 // Delete turns one's own message into a tombstone for everyone: its text is gone, its place stays. Deleting it again
-// answers the tombstone. Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_DELETABLE.
-func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (*Message, error) {
+// answers the tombstone. For oneself one may delete any message. A legal hold keeps the text, which nobody is shown.
+// Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_DELETABLE.
+func (s *Service) Delete(ctx context.Context, by api.Caller, in *DeleteInput) (*Message, error) {
+	if in.forMe() {
+		return s.hide(ctx, by, in.MessageID)
+	}
 	var gone *Message
 	err := s.db.Write(ctx, "message.delete", func(tx *storage.Tx) error {
 		m, _, err := visible(tx, by, in.MessageID)
@@ -123,10 +144,16 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *MessageInput) (
 		if gone = m; m.IsDeleted {
 			return nil
 		}
+		if window := s.config.Get().MessageDeleteWindow; tooOld(tx, m.CreatedAt, window) {
+			return api.E("MESSAGE_TOO_OLD")
+		}
 		now := tx.Millis()
-		if _, err := tx.Exec(`UPDATE message SET content = NULL, metadata = NULL, reply_to_id = NULL, deleted_at = ?, deleted_by = ?, updated_at = ?
-			WHERE id = ?`, now, by.UserID, now, m.ID); err != nil {
+		if _, err := tx.Exec("UPDATE message SET deleted_at = ?, deleted_by = ?, updated_at = ? WHERE id = ?", now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("delete message: %w", err)
+		}
+		if _, err := tx.Exec(`UPDATE message SET content = NULL, metadata = NULL, reply_to_id = NULL, forwarded_from = NULL
+			WHERE id = ? AND legal_hold = 0 AND (SELECT legal_hold FROM conversation c WHERE c.id = message.conversation_id) = 0`, m.ID); err != nil {
+			return fmt.Errorf("empty message: %w", err)
 		}
 		if err := strip(tx, []string{m.ID}); err != nil {
 			return err

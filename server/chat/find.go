@@ -86,8 +86,12 @@ func (s *Service) Find(ctx context.Context, by api.Caller, in *FindInput) (*Foun
 		if err != nil {
 			return err
 		}
+		hidden, err := hiddenFrom(v, by.UserID, hits)
+		if err != nil {
+			return err
+		}
 		for _, id := range hits {
-			if m := found[id]; m != nil && !m.IsDeleted {
+			if m := found[id]; m != nil && !m.IsDeleted && !hidden[id] {
 				out.Messages = append(out.Messages, m)
 			}
 		}

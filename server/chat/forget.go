@@ -58,7 +58,7 @@ func forget(tx *storage.Tx, ids []string) error {
 }
 
 // strip removes what a message loses together with its text: its pin, reactions, mentions, what it said before it was edited.
-// Who hid it stays known, so that they are not told of it again.
+// Who hid it stays known, so that they are not told of it again. A legal hold keeps what it said before.
 func strip(tx *storage.Tx, ids []string) error {
 	if err := unpin(tx, ids); err != nil {
 		return err
@@ -66,7 +66,8 @@ func strip(tx *storage.Tx, ids []string) error {
 	return eachChunk(tx, ids,
 		"DELETE FROM reaction WHERE message_id IN (%s)",
 		"DELETE FROM mention WHERE message_id IN (%s)",
-		"DELETE FROM message_edit WHERE message_id IN (%s)")
+		`DELETE FROM message_edit WHERE message_id IN (SELECT x.id FROM message x JOIN conversation c ON c.id = x.conversation_id
+			WHERE x.legal_hold = 0 AND c.legal_hold = 0 AND x.id IN (%s))`)
 }
 
 // eachChunk runs statements on ids; %s stands for the marks of an IN list.

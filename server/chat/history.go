@@ -42,8 +42,24 @@ func memberOf(q storage.Querier, by api.Caller, conversationID string) (standing
 }
 
 // visible returns a message and the caller's standing in its conversation, or MESSAGE_NOT_FOUND when the caller
-// cannot see it. A deleted message is visible as its tombstone.
+// cannot see it. A deleted message is visible as its tombstone, one that the caller has hidden is not.
 func visible(q storage.Querier, by api.Caller, messageID string) (*Message, standing, error) {
+	m, at, err := reached(q, by, messageID)
+	if err != nil {
+		return nil, at, err
+	}
+	hidden, err := hiddenFrom(q, by.UserID, []string{messageID})
+	if err != nil {
+		return nil, at, err
+	}
+	if hidden[messageID] {
+		return nil, at, api.E("MESSAGE_NOT_FOUND")
+	}
+	return m, at, completeFor(q, by.UserID, []*Message{m}, above(at.floor))
+}
+
+// reached is visible, bare, of a message that the caller may have hidden.
+func reached(q storage.Querier, by api.Caller, messageID string) (*Message, standing, error) {
 	m, err := bare(q, messageID)
 	if err != nil {
 		return nil, standing{}, err
@@ -52,10 +68,7 @@ func visible(q storage.Querier, by api.Caller, messageID string) (*Message, stan
 	if api.HasCode(err, "CONVERSATION_NOT_FOUND") || err == nil && m.N <= at.floor {
 		return nil, at, api.E("MESSAGE_NOT_FOUND")
 	}
-	if err != nil {
-		return nil, at, err
-	}
-	return m, at, complete(q, []*Message{m}, above(at.floor))
+	return m, at, err
 }
 
 // pageMax is the most messages in a page.
@@ -103,8 +116,9 @@ func history(q storage.Querier, conversationID string, at standing, part stretch
 		order = "ASC"
 	}
 	rows, err := q.Query("SELECT "+messageColumns+` FROM message x
-		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
-		conversationID, part.before, max(part.after, at.floor), part.limit, part.skip)
+		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL
+		AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ? AND h.conversation_id = x.conversation_id AND h.n = x.n) ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
+		conversationID, part.before, max(part.after, at.floor), at.viewer, part.limit, part.skip)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}

@@ -43,7 +43,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 		}
 		if deleted.Valid {
 			m.IsDeleted, m.DeletedAt = true, api.Millis(deleted.Int64)
-			m.Content, m.Metadata, m.ReplyToID = nil, nil, nil
+			m.Content, m.Metadata, m.ReplyToID, m.IsForwarded = nil, nil, nil, false
 		}
 		list = append(list, m)
 	}
@@ -186,11 +186,15 @@ func completeFor(q storage.Querier, viewer string, list []*Message, show shown) 
 		if err != nil {
 			return err
 		}
+		hidden, err := hiddenFrom(q, viewer, ids)
+		if err != nil {
+			return err
+		}
 		for _, m := range list {
 			if m.ReplyToID == nil {
 				continue
 			}
-			if r := replied[*m.ReplyToID]; r != nil && show(m, r) {
+			if r := replied[*m.ReplyToID]; r != nil && !hidden[r.ID] && show(m, r) {
 				m.ReplyTo = r
 			}
 		}

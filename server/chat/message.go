@@ -77,7 +77,7 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 	room, err := sendable(tx, by, d.conversationID)
 	var reply *Message
 	if err == nil && d.replyTo != nil {
-		reply, err = repliedTo(tx, d.conversationID, *d.replyTo, room.from)
+		reply, err = repliedTo(tx, by, d.conversationID, *d.replyTo, room.from)
 	}
 	if err != nil {
 		if d.clientID != nil && (api.HasCode(err, "REPLY_NOT_FOUND") || api.HasCode(err, "CONVERSATION_LOCKED") || api.HasCode(err, "BLOCKED")) {
@@ -179,13 +179,20 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 }
 
 // repliedTo returns the message that somebody replies to, if they can see it.
-func repliedTo(tx *storage.Tx, conversationID, id string, from int64) (*Message, error) {
+func repliedTo(tx *storage.Tx, by api.Caller, conversationID, id string, from int64) (*Message, error) {
 	found, err := messagesByID(tx, []string{id})
 	if err != nil {
 		return nil, err
 	}
 	r := found[id]
 	if r == nil || r.ConversationID != conversationID || r.N <= from || r.IsDeleted {
+		return nil, api.E("REPLY_NOT_FOUND")
+	}
+	hidden, err := hiddenFrom(tx, by.UserID, []string{id})
+	if err != nil {
+		return nil, err
+	}
+	if hidden[id] {
 		return nil, api.E("REPLY_NOT_FOUND")
 	}
 	return r, people(tx, "", r)

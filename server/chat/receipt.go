@@ -27,7 +27,7 @@ type Reading struct {
 }
 
 // countsUnread is what makes a message x one that its reader m has to read.
-const countsUnread = "x.sender_id <> m.user_id AND x.deleted_at IS NULL AND x.type <> 'system'"
+const countsUnread = "x.sender_id <> m.user_id AND x.deleted_at IS NULL AND x.type <> 'system' AND " + unhidden
 
 // Done is the answer of operations that only confirm.
 type Done struct {

@@ -38,7 +38,7 @@ func (s *Service) Events() []event.Kind {
 		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
 		{Name: ParticipantRemoved, Doc: "People left or were removed; they get it last.", Value: ParticipantsChange{}, Render: change, Membership: leaves},
 	}
-	return append(kinds, reactionEvents()...)
+	return slices.Concat(kinds, reactionEvents(), hiddenEvents())
 }
 
 func each(events []event.Event, fn func(e event.Event) any) []any {
@@ -231,7 +231,7 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived, max(m.clear_n, m.history_from_n),
 		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
 			AND `+countsUnread+`),
-		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL
+		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL AND `+unhidden+`
 			AND x.n > max(m.clear_n, m.history_from_n) ORDER BY x.n DESC LIMIT 1)
 		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{viewer}, args...)...)
 	if err != nil {

@@ -324,7 +324,7 @@ func (s *Service) DeleteIn(ctx context.Context, by api.Caller, in *MessageInInpu
 	if err := s.within(ctx, in.ConversationID, in.MessageID); err != nil {
 		return nil, err
 	}
-	return s.Delete(ctx, by, &MessageInput{MessageID: in.MessageID})
+	return s.Delete(ctx, by, &DeleteInput{MessageID: in.MessageID, ForEveryone: true})
 }
 
 // ReadIn is ReadMessage for a message of the conversation named.

@@ -59,11 +59,12 @@ type Config struct {
 	AccessTokenTTL  time.Duration `key:"access_token_ttl" default:"15m" min:"1s" max:"24h" reload:"true" help:"How long an access token is good for"`
 	RefreshTokenTTL time.Duration `key:"refresh_token_ttl" default:"720h" min:"1m" max:"17520h" reload:"true" help:"How long a device stays signed in without being used"`
 
-	GroupMembersMax   int           `key:"group_members_max" default:"256" min:"2" max:"100000" reload:"true" help:"Most members of a group"`
-	MessageMaxLength  int           `key:"message_max_length" default:"4000" min:"1" max:"100000" reload:"true" help:"Most characters in a message"`
-	MessageEditWindow time.Duration `key:"message_edit_window" default:"24h" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may change it"`
-	EventRetention    time.Duration `key:"event_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long events are kept for devices that were away; one that was away longer loads everything anew"`
-	SnapshotRetention time.Duration `key:"snapshot_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long the copy of the database that is taken before an upgrade is kept; it still holds what was deleted since"`
+	GroupMembersMax     int           `key:"group_members_max" default:"256" min:"2" max:"100000" reload:"true" help:"Most members of a group"`
+	MessageMaxLength    int           `key:"message_max_length" default:"4000" min:"1" max:"100000" reload:"true" help:"Most characters in a message"`
+	MessageEditWindow   time.Duration `key:"message_edit_window" default:"24h" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may change it; 0s is for ever"`
+	MessageDeleteWindow time.Duration `key:"message_delete_window" default:"0s" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may delete it for everyone; 0s is for ever"`
+	EventRetention      time.Duration `key:"event_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long events are kept for devices that were away; one that was away longer loads everything anew"`
+	SnapshotRetention   time.Duration `key:"snapshot_retention" default:"168h" min:"1h" max:"87600h" reload:"true" help:"How long the copy of the database that is taken before an upgrade is kept; it still holds what was deleted since"`
 
 	BodyLimit  Bytes `key:"body_limit" default:"100KiB" min:"1KiB" max:"64MiB" help:"Largest JSON body of a request"`
 	RateLimits bool  `key:"rate_limits" default:"on" help:"Whether requests are limited per person and address; off only for load tests"`

@@ -146,6 +146,7 @@ func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event,
 		WHERE m.user_id = ?1 AND (m.left_seq IS NULL OR m.left_seq > ?3) AND e.scope = 'conversation' AND e.scope_id = m.conversation_id
 			AND e.seq > ?3 AND e.seq <= ?4 AND e.seq >= m.joined_seq AND (m.left_seq IS NULL OR e.seq <= m.left_seq)
 			AND (x.n IS NULL OR x.n > max(m.history_from_n, m.clear_n))
+			AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ?1 AND h.conversation_id = x.conversation_id AND h.n = x.n)
 			AND (m.left_seq IS NULL OR coalesce(x.edited_at, 0) < m.left_at AND e.kind NOT IN ('conversation:new', 'conversation:updated'))
 			AND (e.kind <> 'message:read' OR e.actor_id = ?1 OR NOT EXISTS (SELECT 1 FROM user u WHERE u.id IN (?1, e.actor_id) AND u.hides_reads = 1))
 		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data

@@ -63,6 +63,7 @@ type failedAck struct {
 var webEvents = map[string]string{
 	"message:edited":       "message:update",
 	"message:deleted":      "message:delete",
+	"message:hidden":       "message:delete", // to one's own devices alone
 	"message:read":         "read:receipt",
 	"conversation:updated": "conversation:update",
 

@@ -35,7 +35,7 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
 	live := bob.Socket()
 	at, seen := live.Seq, map[string]bool{}
-	var room, first, reply string
+	var room, first, reply, hidden string
 	put := func(by *servertest.User, method, path string, body any) { by.Do(method, path, body).OK(nil) }
 	send := func(body map[string]any) string {
 		var m struct {
@@ -65,6 +65,8 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 		{"a reaction", func() { put(carl, "POST", "/messages/"+first+"/reactions", map[string]any{"emoji": "👍"}) }},
 		{"an edit of what has a reaction", func() { put(ada, "PUT", "/messages/"+first, map[string]any{"content": "edited again"}) }},
 		{"a reaction taken back", func() { put(carl, "DELETE", "/messages/"+first+"/reactions/👍", nil) }},
+		{"a message to hide", func() { hidden = send(map[string]any{"content": "not for bob"}) }},
+		{"hidden", func() { put(bob, "DELETE", "/messages/"+hidden+"?type=for_me", nil) }},
 		{"a reading", func() { put(carl, "PUT", "/conversations/"+room+"/read", nil) }},
 		{"a new role", func() { put(ada, "PUT", "/conversations/"+room+"/admins/"+carl.ID, nil) }},
 		{"a pin", func() { put(ada, "POST", "/conversations/"+room+"/pin/"+first, nil) }},
