@@ -93,6 +93,7 @@ func (s *Service) Routes() []api.Row {
 		api.Op("PUT /conversations/{conversationId}/read", "conversation:read", api.RoleUser, api.TierWrite, s.Read, api.Doc("Mark as read up to a message, or to the end.")),
 		api.Op("PUT /conversations/read-all", "conversation:read-all", api.RoleUser, api.TierWrite, s.ReadAll, api.Doc("Mark everything as read.")),
 		api.Op("GET /conversations/unread/count", "conversation:unread", api.RoleUser, api.TierRead, s.Unread, api.Doc("How many messages are unread in the conversations of the list.")),
+		api.Op("GET /conversations/ai-search", "conversation:ai-search", api.RoleUser, api.TierSearch, s.Recall, api.Doc("Those of my conversations that a question is about, by names, people and what was said; the server itself answers.")),
 		api.Op("PUT /conversations/{conversationId}/mute", "conversation:mute", api.RoleUser, api.TierWrite, s.Mute,
 			api.Alias("muted", "isMuted"), api.Doc("Mute a conversation for oneself, for a time or without end; isMuted false unmutes.")),
 		api.Op("POST /conversations/{conversationId}/unmute", "conversation:unmute", api.RoleUser, api.TierWrite, s.Unmute, api.Doc("Unmute a conversation.")),
