@@ -56,6 +56,12 @@ const contractRoutes = `
 3.3 PATCH /users/me
 3.3 GET /users/search
 3.3 GET /users/{userId}
+3.3 PUT /users/me/status
+3.3 GET /users/me/settings
+3.3 PUT /users/me/settings
+3.3 POST /users/me/blocked-users
+3.3 GET /users/me/blocked-users
+3.3 DELETE /users/me/blocked-users/{userId}
 3.4 POST /conversations/single
 3.4 POST /conversations/direct/{userId}
 3.4 POST /conversations/group
@@ -83,6 +89,10 @@ const contractRoutes = `
 3.4 DELETE /conversations/{conversationId}/messages
 3.4 DELETE /conversations/{conversationId}
 3.4 GET /conversations/unread/count
+3.4 GET /conversations/ai-search
+3.4 POST /conversations/{conversationId}/pin/{messageId}
+3.4 DELETE /conversations/{conversationId}/pin/{messageId}
+3.4 GET /conversations/{conversationId}/pinned
 3.4 GET /conversations/{conversationId}/messages
 3.4 POST /conversations/{conversationId}/messages
 3.4 PATCH /conversations/{conversationId}/messages/{messageId}
@@ -96,6 +106,8 @@ const contractRoutes = `
 3.5 DELETE /messages/{messageId}
 3.5 POST /messages/{messageId}/read
 3.5 GET /messages/search/query
+3.5 POST /messages/{messageId}/reactions
+3.5 DELETE /messages/{messageId}/reactions/{emoji}
 `
 
 // TestEveryRouteOfTheContractIsThere asks for each with ids of nothing: whatever is answered, it is not that there is

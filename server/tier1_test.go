@@ -254,7 +254,68 @@ func TestTier1Users(t *testing.T) {
 	is(t, "1.6 invalid ids: 404, never 500", ada.Do("GET", "/users/nonsense", nil).Status, 404)
 }
 
-// TestTier1Conversations walks 4.8 "conversations list, single, group, read-all, :id/mute, :id/messages (DELETE)".
+// TestTier1Settings walks 4.8 "users me/status, me/settings, me/blocked-users".
+func TestTier1Settings(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	socket := bob.Socket() // presence is shown of somebody who is here
+	for _, status := range []string{"away", "offline", "online"} {
+		me := read[object](bob.Do("PUT", "/users/me/status", object{"status": status}))
+		self(t, "3.3 PUT /me/status", me)
+		is(t, "3.3 PUT /me/status", at(read[object](ada.Do("GET", "/users/"+bob.ID, nil)), "status"), status)
+	}
+	is(t, "3.3 PUT /me/status enum check", bob.Do("PUT", "/users/me/status", object{"status": "nonsense"}).Status, 400)
+
+	const all = `_id:id id:id userId:id darkMode:bool autoDownloadMedia:bool saveToGallery:bool pushNotifications:bool messageNotifications:bool
+		groupNotifications:bool callNotifications:bool soundEnabled:bool vibrationEnabled:bool showPreview:bool inAppNotifications:bool notificationLight:bool
+		readReceipts:bool lastSeen:bool profilePhotoVisibility:string statusVisibility:string twoFactorAuth:bool fingerprintLock:bool blockedUsers:array`
+	settings := read[object](ada.Do("GET", "/users/me/settings", nil))
+	has(t, "2.3 Settings", settings, all)
+	for _, field := range []string{"darkMode", "saveToGallery", "twoFactorAuth", "fingerprintLock"} {
+		is(t, "2.3 Settings default of "+field, settings[field], false)
+	}
+	for _, field := range strings.Fields("autoDownloadMedia pushNotifications messageNotifications groupNotifications callNotifications soundEnabled vibrationEnabled showPreview inAppNotifications notificationLight readReceipts lastSeen") {
+		is(t, "2.3 Settings default of "+field, settings[field], true)
+	}
+	is(t, "2.3 Settings default", settings["profilePhotoVisibility"], "everyone")
+	is(t, "2.3 Settings default", settings["statusVisibility"], "everyone")
+	is(t, "2.3 Settings userId", settings["userId"], ada.ID)
+	for _, secret := range []string{"twoFactorSecret", "backupCodes"} {
+		if _, there := settings[secret]; there {
+			t.Errorf("3.3 GET /me/settings orig leaks %s", secret)
+		}
+	}
+	changed := read[object](ada.Do("PUT", "/users/me/settings", object{"darkMode": true, "lastSeen": false, "statusVisibility": "contacts", "twoFactorAuth": true, "unknown": 1}))
+	has(t, "3.3 PUT /me/settings", changed, all)
+	is(t, "3.3 PUT /me/settings booleans", changed["darkMode"], true)
+	is(t, "3.3 PUT /me/settings lastSeen is a boolean", changed["lastSeen"], false)
+	is(t, "3.3 PUT /me/settings visibility", changed["statusVisibility"], "contacts")
+	is(t, "3.3 PUT /me/settings the others stay", changed["soundEnabled"], true)
+	is(t, "3.3 PUT /me/settings ignore twoFactorAuth", changed["twoFactorAuth"], false)
+	is(t, "3.3 PUT /me/settings kept", fmt.Sprint(read[object](ada.Do("GET", "/users/me/settings", nil))), fmt.Sprint(changed))
+
+	r := bob.Do("POST", "/users/me/blocked-users", object{"userId": ada.ID})
+	is(t, "3.3 POST /me/blocked-users: 201", r.Status, 201)
+	blocking := read[object](r)
+	has(t, "3.3 POST /me/blocked-users: Settings", blocking, all)
+	is(t, "2.3 Settings blockedUsers ids", blocking["blockedUsers"], []string{ada.ID})
+	list := read[[]any](bob.Do("GET", "/users/me/blocked-users", nil))
+	is(t, "3.3 GET /me/blocked-users: array of User", len(list), 1)
+	person(t, "3.3 GET /me/blocked-users", list[0], ada)
+	is(t, "3.3 FIX blocks on single-chat send", ada.Do("POST", "/messages", object{"conversationId": room, "content": "x"}).Status, 403)
+	is(t, "3.3 FIX blocks on search", len(read[[]any](ada.Do("GET", "/users/search?q=bob", nil))), 0)
+	is(t, "3.3 FIX blocks on presence", at(read[object](ada.Do("GET", "/users/"+bob.ID, nil)), "status"), "offline")
+	is(t, "3.3 FIX blocks on invites", ada.Do("POST", "/conversations/group", object{"name": "g", "participantIds": []string{bob.ID}}).Status, 403)
+	is(t, "3.4 POST /single FIX blocked", ada.Do("POST", "/conversations/single", object{"recipientId": bob.ID}).Status, 403)
+	freed := read[object](bob.Do("DELETE", "/users/me/blocked-users/"+ada.ID, nil))
+	has(t, "3.3 DELETE /me/blocked-users/:userId: Settings", freed, all)
+	is(t, "3.3 DELETE /me/blocked-users/:userId", len(freed["blockedUsers"].([]any)), 0)
+	ada.Send(room, "x")
+	socket.Close()
+}
+
+// TestTier1Conversations walks 4.8 "conversations list, single, group, read-all, ai-search, :id/mute, :id/messages (DELETE)".
 func TestTier1Conversations(t *testing.T) {
 	s := servertest.Start(t)
 	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
@@ -302,6 +363,16 @@ func TestTier1Conversations(t *testing.T) {
 	has(t, "3.4 PUT /read-all", read[object](r), "success:true")
 	for _, c := range read[[]any](bob.Do("GET", "/conversations", nil)) {
 		is(t, "3.4 PUT /read-all: unreadCount 0", at(own(c, bob), "unreadCount"), 0)
+	}
+
+	for _, spelling := range []string{"query", "q"} {
+		r = bob.Do("GET", "/conversations/ai-search?"+spelling+"=group", nil)
+		is(t, "3.4 GET /ai-search, orig is shadowed and 500", r.Status, 200)
+		recalled := read[object](r)
+		has(t, "3.4 GET /ai-search", recalled, "results:array count:number")
+		is(t, "3.4 GET /ai-search (alias q) count", recalled["count"], 1)
+		has(t, "3.4 GET /ai-search: ...conversation + relevance", at(recalled, "results", 0), "relevance:number")
+		talk(t, "3.4 GET /ai-search", at(recalled, "results", 0), "group", ada, bob, carl)
 	}
 
 	r = bob.Do("DELETE", "/conversations/"+room+"/messages", nil)
