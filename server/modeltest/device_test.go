@@ -15,9 +15,11 @@ import (
 type device struct {
 	name   string
 	user   *servertest.User
-	socket *servertest.Socket // nil while it is away
-	seq    int64              // the newest event it has dealt with
-	warm   bool               // it has loaded its lists; otherwise it begins with that
+	speaks tongue
+	socket line   // nil while it is away
+	pid    string // of Socket.IO, where it recovers
+	seq    int64  // the newest event it has dealt with
+	warm   bool   // it has loaded its lists; otherwise it begins with that
 	rooms  map[string]*kept
 	set    wireSettings
 	heard  [][]byte // everything that came in and was not yet looked through
@@ -172,6 +174,16 @@ func (d *device) get(path string) (raw []byte, ok bool) {
 
 // open connects, from where it was if it has been here before.
 func (d *device) open() {
+	if d.speaks != native {
+		l := dialIO(d.user, d.speaks, d.pid, d.seq)
+		d.socket, d.warm = l, d.warm && !l.fresh
+		if l.fresh {
+			d.seq = 0
+		}
+		d.pid = l.space.PID
+		d.note("opens, anew %v", l.fresh)
+		return
+	}
 	since := ""
 	if d.warm {
 		since = fmt.Sprintf("?since=%d", d.seq)
@@ -197,7 +209,7 @@ func (d *device) close() {
 // forget loses everything it knew.
 func (d *device) forget() {
 	d.close()
-	d.warm, d.seq, d.rooms = false, 0, map[string]*kept{}
+	d.warm, d.seq, d.pid, d.rooms = false, 0, "", map[string]*kept{}
 }
 
 // catchUp deals with all that has come.
@@ -363,12 +375,15 @@ func (k *kept) last() (last *wireMessage) {
 // answered deals with the answer to an operation of our own. Answers and events overtake each other when others are
 // busy too: then an answer may be older than what we have, and only what we do not have yet is taken from it.
 func (d *device) answered(verb string, answer json.RawMessage) {
+	if answer == nil {
+		return
+	}
 	switch verb {
 	case "message:send":
 		m := read[*wireMessage](d, answer)
-		if k := d.rooms[m.ConversationID]; k != nil && k.messages[m.ID] == nil {
+		if k := d.rooms[m.ConversationID]; k != nil && m.N > k.LastN {
 			d.arrived(m)
-		} // a conversation that is not there has been left or hidden since, or else the event brings it
+		} // one that is not there has been left, hidden or cleared since, or else the event brings it
 	case "message:edit", "message:delete", "message:reaction:add", "message:reaction:remove":
 		if d.calm {
 			d.changed(read[*wireMessage](d, answer))

@@ -254,7 +254,8 @@ func newTrial(s *stage, server *servertest.Server, seed uint64) *trial {
 		for i := range 1 + d.IntN(devicesMost) {
 			mine := *u
 			mine.Server = server
-			t.devices[p] = append(t.devices[p], &device{name: fmt.Sprintf("%s/%d", u.Name, i+1), user: &mine, rooms: map[string]*kept{}})
+			speaks := pick(d, []tongue{native, native, socketIO, recovered})
+			t.devices[p] = append(t.devices[p], &device{name: fmt.Sprintf("%s/%d%s", u.Name, i+1, speaks), user: &mine, speaks: speaks, rooms: map[string]*kept{}})
 		}
 	}
 	for _, d := range t.all() {

@@ -397,6 +397,21 @@ func (s *Space) Pending() []Told {
 	return list
 }
 
+// Arrived returns what has come and was not read yet: at least all that was committed before the call.
+func (s *Space) Arrived() []Told {
+	s.t.Helper()
+	s.server.settle()
+	s.Ask("test:ask", nil) // acknowledged, though unknown, after what was told before
+	return s.Taken()
+}
+
+// Taken returns what had come before the last acknowledgement and was not read yet.
+func (s *Space) Taken() []Told {
+	list := s.before
+	s.before = nil
+	return list
+}
+
 // Silent fails when an event has arrived, or was on its way, other than presence.
 func (s *Space) Silent() {
 	s.t.Helper()
