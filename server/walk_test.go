@@ -17,11 +17,13 @@ import (
 	"github.com/quckchat/quckchat/storage"
 )
 
-// world is a server with something to spy on: ada and bob talk, carl was removed, dora is banned, eve is a stranger.
+// world is a server with something to spy on: ada and bob talk, carl was removed, dora is banned, eve is a stranger, and
+// flo is somebody whom ada has blocked.
 type world struct {
 	*servertest.Server
-	ada, bob, carl, dora, eve, nobody *servertest.User
-	group, single, message            string
+	ada, bob, carl, dora, eve, flo, nobody *servertest.User
+	group, single, message                 string
+	device                                 string // of ada
 }
 
 const secretText = "the-hidden-treasure"
@@ -29,13 +31,17 @@ const secretText = "the-hidden-treasure"
 func newWorld(t *testing.T) *world {
 	s := servertest.Start(t)
 	w := &world{Server: s, nobody: s.Nobody()}
-	w.ada, w.bob, w.carl, w.dora, w.eve = s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora"), s.Register("eve")
+	w.ada, w.bob, w.carl, w.dora, w.eve, w.flo = s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora"), s.Register("eve"), s.Register("flo")
 	w.group = w.ada.Group("secret circle", w.bob, w.carl, w.dora)
 	w.single = w.ada.Single(w.bob)
 	w.ada.Do("DELETE", "/conversations/"+w.group+"/participants/"+w.carl.ID, nil).OK(nil)
 	w.message = w.ada.Send(w.group, secretText)
 	w.ada.Send(w.single, secretText)
 	w.ada.Do("POST", "/conversations/"+w.group+"/pin/"+w.message, nil).OK(nil)
+	w.device = "adas-phone"
+	w.ada.Do("POST", "/users/me/linked-devices", map[string]any{"deviceId": w.device, "deviceName": "phone", "fcmToken": "adas-token"}).OK(nil)
+	w.ada.Do("POST", "/users/me/contacts", map[string]any{"userId": w.bob.ID}).OK(nil)
+	w.ada.Do("POST", "/users/me/blocked-users", map[string]any{"userId": w.flo.ID}).OK(nil)
 	w.ada.Socket() // something for fan-out to reach
 	return w
 }
@@ -44,7 +50,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) fill(path, with string) string {
 	real := map[string]string{
 		"{conversationId}": w.group, "{messageId}": w.message, "{userId}": w.ada.ID, "{participantId}": w.bob.ID,
-		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group, "{emoji}": "👍",
+		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group, "{emoji}": "👍", "{deviceId}": w.device,
 	}
 	for name, id := range real {
 		if with != "" {
@@ -60,7 +66,7 @@ func (w *world) payload() map[string]any {
 	return map[string]any{
 		"conversationId": w.group, "messageId": w.message, "content": "x", "name": "x", "recipientId": w.bob.ID, "participantIds": []string{w.bob.ID},
 		"participantId": w.bob.ID, "userId": w.ada.ID, "sessionId": w.ada.SessionID, "inviteId": w.group, "q": secretText,
-		"emoji": "👍",
+		"emoji": "👍", "deviceId": "callers-device", "deviceName": "x", "status": "busy", "token": "callers-token",
 	}
 }
 
@@ -81,7 +87,7 @@ func signsOut(row api.Row) bool {
 func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 	w := newWorld(t)
 	w.ban(w.dora)
-	callers := map[string]*servertest.User{"nobody": w.nobody, "stranger": w.eve, "removed": w.carl, "banned": w.dora}
+	callers := map[string]*servertest.User{"nobody": w.nobody, "stranger": w.eve, "blocked": w.flo, "removed": w.carl, "banned": w.dora}
 	for name, u := range callers {
 		for _, row := range w.Inner.Table().Rows() {
 			if row.Path == "" || signsOut(row) {
@@ -108,6 +114,9 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 				t.Errorf("not refused: %s", what)
 			}
 		}
+	}
+	for _, u := range []*servertest.User{w.eve, w.flo, w.carl} {
+		u.Do("GET", "/users/me", nil).OK(nil) // or else what came last was refused for another reason
 	}
 	w.unharmed(t)
 }
@@ -152,7 +161,7 @@ func TestEveryRowRefusesNonsensePolitely(t *testing.T) {
 // TestEveryVerbRefusesNonsensePolitely does the same on the socket.
 func TestEveryVerbRefusesNonsensePolitely(t *testing.T) {
 	w := newWorld(t)
-	for name, u := range map[string]*servertest.User{"stranger": w.eve, "removed": w.carl} {
+	for name, u := range map[string]*servertest.User{"stranger": w.eve, "blocked": w.flo, "removed": w.carl} {
 		socket := u.Socket()
 		for _, row := range w.Inner.Table().Rows() {
 			if row.Verb == "" {
@@ -178,6 +187,62 @@ func TestEveryVerbRefusesNonsensePolitely(t *testing.T) {
 		}
 	}
 	w.unharmed(t)
+}
+
+// TestNothingThatABlockedPersonDoesReachesTheOneWhoBlocks calls every row and every verb as somebody who has a single
+// conversation with the one who blocks them, in that conversation and on a message of it.
+func TestNothingThatABlockedPersonDoesReachesTheOneWhoBlocks(t *testing.T) {
+	w := newWorld(t)
+	w.ada.Do("DELETE", "/users/me/blocked-users/"+w.flo.ID, nil).OK(nil)
+	w.group = w.ada.Single(w.flo)
+	w.message = w.ada.Send(w.group, "before")
+	w.flo.Send(w.group, "answer")
+	w.ada.Do("POST", "/users/me/blocked-users", map[string]any{"userId": w.flo.ID}).OK(nil)
+	listener := w.ada.Socket()
+	socket := w.flo.Socket()
+	listener.Pending()
+	heard := func(what string) {
+		t.Helper()
+		for _, f := range listener.Pending() {
+			if f.Event != "" && f.Event != "heartbeat" {
+				t.Errorf("%s: she hears %s", what, f.Raw)
+			}
+		}
+	}
+	type content struct{ Content *string }
+	said := func() (list []string) {
+		var page []content
+		w.ada.Do("GET", "/messages/conversation/"+w.group, nil).OK(&page)
+		for _, m := range page {
+			list = append(list, *m.Content)
+		}
+		return list
+	}
+	for _, row := range w.Inner.Table().Rows() {
+		if signsOut(row) {
+			continue
+		}
+		payload := w.payload()
+		payload["isMuted"], payload["timer"], payload["recipientId"], payload["participantIds"] = true, 86400, w.ada.ID, []string{w.ada.ID}
+		if row.Path != "" {
+			var body any
+			if row.Method != http.MethodGet {
+				body = payload
+			}
+			if r := call(w.flo, row, w.fill(row.Path, ""), body); r.Status >= 500 {
+				t.Errorf("%s: %d %s", row.Name(), r.Status, r.Body)
+			}
+			heard(row.Name())
+		}
+		if row.Verb != "" {
+			payload["deviceId"] = w.device // the caller's own would end their session
+			socket.Ask(row.Verb, payload)
+			heard(row.Verb)
+		}
+	}
+	if got := said(); !slices.Equal(got, []string{"answer", "before"}) {
+		t.Errorf("the conversation says %q", got)
+	}
 }
 
 // TestOversizedAndBinaryFramesEndOnlyTheirSocket holds two ways to be cut off.
@@ -243,6 +308,21 @@ func (w *world) unharmed(t *testing.T) {
 	page = slices.DeleteFunc(page, func(m struct{ Type, Content string }) bool { return m.Type == "system" })
 	if len(page) != 1 || page[0].Content != secretText {
 		t.Errorf("the messages have changed: %+v", page)
+	}
+	var self struct {
+		Status        string
+		LinkedDevices []struct{ DeviceID, FCMToken string }
+	}
+	w.ada.Do("GET", "/users/me", nil).OK(&self)
+	if self.Status != "online" || len(self.LinkedDevices) != 1 || self.LinkedDevices[0].FCMToken != "adas-token" {
+		t.Errorf("ada has changed: %+v", self)
+	}
+	var contacts []struct{ ID string }
+	w.ada.Do("GET", "/users/me/contacts", nil).OK(&contacts)
+	var settings struct{ BlockedUsers []string }
+	w.ada.Do("GET", "/users/me/settings", nil).OK(&settings)
+	if len(contacts) != 1 || contacts[0].ID != w.bob.ID || !slices.Equal(settings.BlockedUsers, []string{w.flo.ID}) {
+		t.Errorf("whom ada knows has changed: %+v, %+v", contacts, settings)
 	}
 }
 
