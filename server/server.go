@@ -238,6 +238,12 @@ func (s *Server) Events() *event.Log { return s.events }
 // Store is the database.
 func (s *Server) Store() *storage.DB { return s.db }
 
+// Wake has everything that sleeps by the clock look at it again. Nobody needs to call it but who moves the clock.
+func (s *Server) Wake() {
+	s.jobs.Wake()
+	s.chat.Wake()
+}
+
 // Run serves until ctx ends, and then stops in order: no new work, sockets told to come back, what is being written
 // finished. It closes everything before it returns.
 func (s *Server) Run(ctx context.Context) error {
@@ -252,6 +258,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.hub.Run(work) })
 	workers.Go(func() { s.search.Run(work) })
 	workers.Go(func() { s.jobs.Run(work) })
+	workers.Go(func() { s.chat.Run(work) })
 	workers.Go(func() { trimMemory(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake

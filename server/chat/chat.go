@@ -32,6 +32,7 @@ type Service struct {
 	log    *slog.Logger
 	search *Search
 	typing *typists
+	sweep  *sweeper
 
 	presence func(q storage.Querier, viewer string, people []*account.Public) error
 }
@@ -51,7 +52,7 @@ type Options struct {
 // New makes the service, registers its events and its jobs.
 func New(o Options) *Service {
 	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, presence: o.Presence}
-	s.typing = newTypists(o.Events)
+	s.typing, s.sweep = newTypists(o.Events), newSweeper()
 	o.Events.Register(s.Events()...)
 	o.Jobs.Handle(purgeKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.purge})
 	return s
@@ -114,5 +115,5 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone, or any for oneself.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
-	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.viewing(), s.webRoutes(), s.typing.routes(s))
+	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.typing.routes(s))
 }

@@ -35,6 +35,8 @@ type Conversation struct {
 	PinnedMessages    []any         `json:"pinnedMessages"` // messages; in events ids, of those that all members can see
 	PinsUpdatedAt     string        `json:"pinnedMessagesUpdatedAt,omitempty"`
 	DisappearingTimer int64         `json:"disappearingMessagesTimer"`
+	DisappearingAt    string        `json:"disappearingMessagesUpdatedAt,omitempty"`
+	DisappearingBy    *string       `json:"disappearingMessagesUpdatedBy,omitempty"`
 	CreatedAt         string        `json:"createdAt"`
 	UpdatedAt         string        `json:"updatedAt"`
 }
@@ -375,7 +377,7 @@ func (s *Service) Unread(ctx context.Context, by api.Caller, _ *struct{}) (out C
 	err = s.db.Read(ctx, func(v storage.View) error {
 		return v.QueryRow(`SELECT coalesce(sum((SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id
 			AND x.n > max(m.read_n, m.clear_n, m.history_from_n) AND `+countsUnread+`)), 0)
-			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0`, by.UserID).Scan(&out.Count)
+			FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.is_archived = 0`, v.Millis(), by.UserID).Scan(&out.Count)
 	})
 	return out, err
 }

@@ -25,6 +25,7 @@ type Deletion struct {
 	ConversationID string `json:"conversationId"`
 	DeletedBy      string `json:"deletedBy"`
 	DeletedAt      string `json:"deletedAt"`
+	Expired        bool   `json:"expired,omitempty"` // by the timer of the conversation
 }
 
 // EditInput replaces the text of a message.
@@ -165,9 +166,8 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *DeleteInput) (*
 		if err != nil {
 			return err
 		}
-		_, err = s.events.Emit(tx, event.Event{
-			Kind: MessageDeleted, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
-		}, Deletion{m.ID, m.ConversationID, by.UserID, api.Millis(now)}, late...)
+		tx.OnCommit(s.db.Forget)
+		_, err = s.events.Emit(tx, deletion(m.ID, m.ConversationID, by.UserID, m.N), Deletion{m.ID, m.ConversationID, by.UserID, api.Millis(now), false}, late...)
 		return err
 	})
 	return gone, err

@@ -34,6 +34,10 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 				return fmt.Errorf("purge messages: %w", err)
 			}
 			gone = len(ids)
+			tx.OnCommit(s.db.Forget)
+			if _, err := tx.Exec("DELETE FROM message_hidden WHERE conversation_id = ?", p.ConversationID); err != nil { // nobody reads it again
+				return fmt.Errorf("purge messages: %w", err)
+			}
 			return forget(tx, ids)
 		})
 		if err != nil || gone == 0 {
@@ -47,14 +51,13 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 	}
 }
 
-// forget removes messages and everything that hangs on them.
+// forget removes messages and everything that hangs on them, but for who has hidden them: a late reader is not told that
+// what they hid has expired (hub, missed).
 func forget(tx *storage.Tx, ids []string) error {
 	if err := strip(tx, ids); err != nil {
 		return err
 	}
-	return eachChunk(tx, ids,
-		"DELETE FROM message_hidden WHERE (conversation_id, n) IN (SELECT conversation_id, n FROM message WHERE id IN (%s))",
-		"DELETE FROM message WHERE id IN (%s)")
+	return eachChunk(tx, ids, "DELETE FROM message WHERE id IN (%s)")
 }
 
 // strip removes what a message loses together with its text: its pin, reactions, mentions, what it said before it was edited.

@@ -91,7 +91,7 @@ func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) 
 		}
 		part := stretch{before: at.lastN + 1, limit: min(in.Limit, pageMax)}
 		if in.Before != "" {
-			if part.before, err = place(v, in.ConversationID, in.Before); err != nil {
+			if part.before, err = edge(v, in.ConversationID, in.Before, false); err != nil {
 				return err
 			}
 		}
@@ -116,13 +116,13 @@ func history(q storage.Querier, conversationID string, at standing, part stretch
 		order = "ASC"
 	}
 	rows, err := q.Query("SELECT "+messageColumns+` FROM message x
-		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND x.deleted_at IS NULL
+		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND `+there+`
 		AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ? AND h.conversation_id = x.conversation_id AND h.n = x.n) ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
-		conversationID, part.before, max(part.after, at.floor), at.viewer, part.limit, part.skip)
+		conversationID, part.before, max(part.after, at.floor), q.Millis(), at.viewer, part.limit, part.skip)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
-	list, err := scanMessages(rows)
+	list, err := scanMessages(rows, q.Millis())
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
@@ -148,6 +148,41 @@ func place(q storage.Querier, conversationID, id string) (n int64, err error) {
 		return 0, fmt.Errorf("find place in history: %w", err)
 	}
 	return n, nil
+}
+
+// edge returns the number before which a page ends, or after which it begins: that of a message, or of the place where
+// one was that is no more, because a client may go on from what has just disappeared. The conversation is the caller's.
+// Code: MESSAGE_NOT_FOUND for a message of another one.
+func edge(q storage.Querier, conversationID, id string, after bool) (int64, error) {
+	n, err := place(q, conversationID, id)
+	if !api.HasCode(err, "MESSAGE_NOT_FOUND") || !storage.IsID(id) {
+		return n, err
+	}
+	var elsewhere bool
+	var below, above int64
+	err = q.QueryRow("SELECT EXISTS (SELECT 1 FROM message WHERE id = ?), last_n + 1 FROM conversation WHERE id = ?", id, conversationID).Scan(&elsewhere, &above)
+	if err == nil && elsewhere {
+		return 0, api.E("MESSAGE_NOT_FOUND")
+	}
+	for err == nil && above-below > 1 { // ids rise with numbers: some twenty steps in a million
+		middle, at := (below+above)/2, ""
+		err = q.QueryRow("SELECT n, id FROM message WHERE conversation_id = ? AND n > ? AND n <= ? ORDER BY n DESC LIMIT 1", conversationID, below, middle).Scan(&n, &at)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // none between
+			below, err = middle, nil
+		case err == nil && at < id:
+			below = middle
+		case err == nil:
+			above = n
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find former place in history: %w", err)
+	}
+	if after {
+		return above - 1, nil
+	}
+	return above, nil
 }
 
 // MessageInput names a message.

@@ -19,19 +19,26 @@ func (m *Message) fill() {
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
 const messageColumns = `x.id, x.conversation_id, x.n, x.sender_id, x.type, x.content, x.client_id, x.reply_to_id, x.metadata,
-	x.forwarded_from, x.edited_at, x.deleted_at, x.created_at, x.updated_at`
+	x.forwarded_from, x.edited_at, x.expires_at, x.deleted_at, x.created_at, x.updated_at`
 
-func scanMessages(rows *sql.Rows) ([]*Message, error) {
+// scanMessages reads rows, without those of messages that have expired by now.
+func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 	defer rows.Close()
 	var list []*Message
 	for rows.Next() {
 		m := &Message{}
 		var metadata, forwarded *string
-		var edited, deleted sql.NullInt64
+		var edited, expires, deleted sql.NullInt64
 		var created, updated int64
 		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.ReplyToID, &metadata,
-			&forwarded, &edited, &deleted, &created, &updated); err != nil {
+			&forwarded, &edited, &expires, &deleted, &created, &updated); err != nil {
 			return nil, err
+		}
+		if expires.Valid {
+			if expires.Int64 <= now {
+				continue
+			}
+			m.ExpiresAt = api.Millis(expires.Int64)
 		}
 		m.fill()
 		m.CreatedAt, m.UpdatedAt, m.IsForwarded = api.Millis(created), api.Millis(updated), forwarded != nil
@@ -50,7 +57,7 @@ func scanMessages(rows *sql.Rows) ([]*Message, error) {
 	return list, rows.Err()
 }
 
-// messagesByID reads messages without their people.
+// messagesByID reads messages without their people. Those that have expired are not there.
 func messagesByID(q storage.Querier, ids []string) (map[string]*Message, error) {
 	found := make(map[string]*Message, len(ids))
 	for _, chunk := range storage.Chunks(ids) {
@@ -59,7 +66,7 @@ func messagesByID(q storage.Querier, ids []string) (map[string]*Message, error) 
 		if err != nil {
 			return nil, fmt.Errorf("read messages: %w", err)
 		}
-		list, err := scanMessages(rows)
+		list, err := scanMessages(rows, q.Millis())
 		if err != nil {
 			return nil, fmt.Errorf("read messages: %w", err)
 		}

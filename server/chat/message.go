@@ -34,6 +34,8 @@ type Message struct {
 	EditedAt       string          `json:"editedAt,omitempty"`
 	IsDeleted      bool            `json:"isDeleted"`
 	DeletedAt      string          `json:"deletedAt,omitempty"`
+	ExpiresAt      string          `json:"expiresAt,omitempty"` // when it disappears
+	IsExpired      bool            `json:"isExpired"`           // true only for its sender who sends it again afterwards
 	IsForwarded    bool            `json:"isForwarded"`
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
@@ -95,10 +97,16 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 		CreatedAt: api.Millis(now), UpdatedAt: api.Millis(now),
 	}
 	m.fill()
-	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, metadata, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	var expires *int64
+	if room.timer > 0 {
+		at := now + room.timer*1000
+		expires, m.ExpiresAt = &at, api.Millis(at)
+		s.sweep.sent(tx, at)
+	}
+	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, metadata, created_at, updated_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL DO NOTHING`,
-		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, column(m.Metadata), now, now)
+		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, column(m.Metadata), now, now, expires)
 	if err != nil {
 		return nil, fmt.Errorf("store message: %w", err)
 	}
@@ -144,6 +152,7 @@ func column(raw json.RawMessage) *string {
 type room struct {
 	lastN  int64
 	from   int64 // the sender sees nothing up to this number
+	timer  int64 // seconds after which what is sent disappears, 0 never
 	sender account.Public
 }
 
@@ -152,8 +161,8 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 	var r room
 	var locked, active, blocked bool
 	var bannedAt, bannedUntil sql.NullInt64
-	targets := append([]any{&r.lastN, &r.from, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
-	err := tx.QueryRow(`SELECT c.last_n, max(m.history_from_n, m.clear_n), c.is_locked, u.is_active, u.banned_at, u.banned_until,
+	targets := append([]any{&r.lastN, &r.from, &r.timer, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
+	err := tx.QueryRow(`SELECT c.last_n, max(m.history_from_n, m.clear_n), c.disappearing_seconds, c.is_locked, u.is_active, u.banned_at, u.banned_until,
 		c.type = 'single' AND EXISTS (SELECT 1 FROM member o WHERE o.conversation_id = c.id AND o.user_id <> m.user_id AND (
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = o.user_id AND b.blocked_id = m.user_id) OR
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = o.user_id))),
@@ -210,6 +219,9 @@ func repeated(tx *storage.Tx, by api.Caller, d *draft, from int64) (*Message, er
 		return nil, fmt.Errorf("find repeated message: %w", err)
 	}
 	first, err := one(tx, id, above(from))
+	if api.HasCode(err, "MESSAGE_NOT_FOUND") { // it was found: it has expired
+		return goneSince(tx, id)
+	}
 	if err != nil || first.IsDeleted {
 		return first, err
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -180,7 +179,7 @@ const (
 
 // pinsOf reads the pinned messages of conversations that the viewer can see, the latest pin first.
 func pinsOf(q storage.Querier, viewer, marks string, args []any) (map[string][]*Message, error) {
-	rows, err := q.Query(fmt.Sprintf(pinsSeen, marks), slices.Concat([]any{viewer}, args, []any{time.Now().UnixMilli()})...)
+	rows, err := q.Query(fmt.Sprintf(pinsSeen, marks), slices.Concat([]any{viewer}, args, []any{q.Millis()})...)
 	if err != nil {
 		return nil, fmt.Errorf("read pins: %w", err)
 	}
@@ -216,7 +215,7 @@ func addPins(q storage.Querier, viewer, marks string, args []any, found map[stri
 		}
 		return err
 	}
-	rows, err := q.Query(fmt.Sprintf(pinsShared, marks), slices.Concat(args, []any{time.Now().UnixMilli()})...)
+	rows, err := q.Query(fmt.Sprintf(pinsShared, marks), slices.Concat(args, []any{q.Millis()})...)
 	if err != nil {
 		return fmt.Errorf("read pins: %w", err)
 	}

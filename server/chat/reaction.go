@@ -174,10 +174,10 @@ func renderReactions(q storage.Querier, events []event.Event) ([]any, error) {
 		ids[i] = e.SubjectID
 	}
 	ids = distinct(ids)
-	there := map[string]bool{}
+	present := map[string]bool{}
 	for _, chunk := range storage.Chunks(ids) {
 		marks, args := storage.In(chunk)
-		rows, err := q.Query("SELECT id FROM message WHERE deleted_at IS NULL AND id IN ("+marks+")", args...)
+		rows, err := q.Query("SELECT x.id FROM message x WHERE "+there+" AND x.id IN ("+marks+")", append([]any{q.Millis()}, args...)...)
 		if err != nil {
 			return nil, fmt.Errorf("find messages reacted to: %w", err)
 		}
@@ -186,7 +186,7 @@ func renderReactions(q storage.Querier, events []event.Event) ([]any, error) {
 			return nil, fmt.Errorf("find messages reacted to: %w", err)
 		}
 		for _, id := range found {
-			there[id] = true
+			present[id] = true
 		}
 	}
 	standing := map[int64]bool{}
@@ -195,7 +195,7 @@ func renderReactions(q storage.Querier, events []event.Event) ([]any, error) {
 		return nil, err
 	}
 	return each(events, func(e event.Event) any {
-		if !there[e.SubjectID] || e.Kind == ReactionAdded && !standing[e.Seq] {
+		if !present[e.SubjectID] || e.Kind == ReactionAdded && !standing[e.Seq] {
 			return nil
 		}
 		return ReactionChange{e.SubjectID, e.ActorID, e.Data, e.ScopeID}

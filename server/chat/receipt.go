@@ -26,8 +26,8 @@ type Reading struct {
 	ReadAt         string `json:"readAt"`
 }
 
-// countsUnread is what makes a message x one that its reader m has to read.
-const countsUnread = "x.sender_id <> m.user_id AND x.deleted_at IS NULL AND x.type <> 'system' AND " + unhidden
+// countsUnread is what makes a message x one that its reader m has to read; its parameter is the time.
+const countsUnread = "x.sender_id <> m.user_id AND x.type <> 'system' AND " + there + " AND " + unhidden
 
 // Done is the answer of operations that only confirm.
 type Done struct {
@@ -174,7 +174,7 @@ func (s *Service) read(tx *storage.Tx, by api.Caller, conversationID, messageID 
 		return nil
 	}
 	if messageID == "" {
-		if err := tx.QueryRow("SELECT id FROM message WHERE conversation_id = ? AND n = ?", conversationID, n).Scan(&messageID); err != nil {
+		if err := tx.QueryRow("SELECT coalesce((SELECT id FROM message WHERE conversation_id = ? AND n <= ? ORDER BY n DESC LIMIT 1), '')", conversationID, n).Scan(&messageID); err != nil {
 			return fmt.Errorf("find last message: %w", err)
 		}
 	}

@@ -21,8 +21,10 @@ func (s *Service) Events() []event.Kind {
 	kinds := []event.Kind{
 		{Name: MessageNew, Doc: "A message; to all members, the sender's devices included.", Value: &Message{}, Render: renderMessages(func(_ event.Event, m *Message) any { return m })},
 		{Name: MessageEdited, Doc: "The message as it is now.", Value: Edited{}, Render: renderMessages(func(e event.Event, m *Message) any { return Edited{m, m.ID, e.ActorID} })},
-		{Name: MessageDeleted, Doc: "A message is gone for everyone.", Value: Deletion{}, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
-			return each(events, func(e event.Event) any { return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At)} }), nil
+		{Name: MessageDeleted, Doc: "A message is gone for everyone: deleted, or, with `expired`, by the timer of the conversation; deletedBy is empty then.", Value: Deletion{}, Render: func(_ storage.Querier, events []event.Event) ([]any, error) {
+			return each(events, func(e event.Event) any {
+				return Deletion{e.SubjectID, e.ScopeID, e.ActorID, api.Millis(e.At), e.ActorID == ""}
+			}), nil
 		}},
 		{Name: MessageRead, Doc: "Somebody has read everything up to `n`; not between people of whom one hides what they read.", Receipt: true, Value: Reading{}, Render: renderReadings},
 		{Name: MessagePinned, Doc: "A message was pinned; to those who can see it.", Value: Pinning{}, Render: renderPinnings},
@@ -143,7 +145,7 @@ func conversations(q storage.Querier, viewer string, ids []string) (map[string]*
 	for _, chunk := range storage.Chunks(ids) {
 		marks, args := storage.In(chunk)
 		rows, err := q.Query(`SELECT c.id, c.type, c.name, c.description, c.avatar, c.created_by, c.last_n, c.last_message_at, c.is_locked,
-			c.disappearing_seconds, c.created_at, c.updated_at, c.pins_changed_at FROM conversation c WHERE c.deleted_at IS NULL AND c.id IN (`+marks+")", args...)
+			c.disappearing_seconds, c.disappearing_at, c.disappearing_by, c.created_at, c.updated_at, c.pins_changed_at FROM conversation c WHERE c.deleted_at IS NULL AND c.id IN (`+marks+")", args...)
 		if err != nil {
 			return nil, fmt.Errorf("read conversations: %w", err)
 		}
@@ -171,12 +173,15 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 	for rows.Next() {
 		c := &Conversation{Participants: []Participant{}, Admins: []string{}, PinnedMessages: []any{}}
 		var last, created, updated int64
-		var pins sql.NullInt64
+		var timer, pins sql.NullInt64
 		if err := rows.Scan(&c.ID, &c.Type, &c.Name, &c.Description, &c.Avatar, &c.CreatedBy, &c.LastN, &last, &c.IsLocked,
-			&c.DisappearingTimer, &created, &updated, &pins); err != nil {
+			&c.DisappearingTimer, &timer, &c.DisappearingBy, &created, &updated, &pins); err != nil {
 			return err
 		}
 		c.MongoID, c.LastMessageAt, c.CreatedAt, c.UpdatedAt = c.ID, api.Millis(last), api.Millis(created), api.Millis(updated)
+		if timer.Valid {
+			c.DisappearingAt = api.Millis(timer.Int64)
+		}
 		if pins.Valid {
 			c.PinsUpdatedAt = api.Millis(pins.Int64)
 		}
@@ -189,12 +194,14 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 // neither hides such things, as far as it was told then: what was read in secret leaves no mark. It is not in what all
 // members are sent alike.
 func addParticipants(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
-	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at, r.id, m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumnsFor+`
+	rows, err := q.Query(`SELECT m.conversation_id, m.role, m.joined_at,
+			(SELECT r.id FROM message r WHERE r.conversation_id = m.conversation_id AND r.n > m.history_from_n AND r.n <=
+				CASE WHEN m.user_id = ?1 THEN m.read_n
+					WHEN ?1 <> '' AND u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_reads = 1)
+					THEN (SELECT max(k.n) FROM read_mark k WHERE k.conversation_id = m.conversation_id AND k.user_id = m.user_id) END
+				ORDER BY r.n DESC LIMIT 1),
+			m.is_muted, m.muted_until, m.is_pinned, `+account.PublicColumnsFor+`
 		FROM member m JOIN user u ON u.id = m.user_id
-		LEFT JOIN message r ON r.conversation_id = m.conversation_id AND r.n > m.history_from_n AND r.n =
-			CASE WHEN m.user_id = ?1 THEN m.read_n
-				WHEN ?1 <> '' AND u.hides_reads = 0 AND NOT EXISTS (SELECT 1 FROM user w WHERE w.id = ?1 AND w.hides_reads = 1)
-				THEN (SELECT max(k.n) FROM read_mark k WHERE k.conversation_id = m.conversation_id AND k.user_id = m.user_id) END
 		WHERE m.left_seq IS NULL AND m.conversation_id IN (`+marks+") ORDER BY m.conversation_id, m.joined_seq, m.user_id", append([]any{viewer}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read participants: %w", err)
@@ -231,9 +238,9 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived, max(m.clear_n, m.history_from_n),
 		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
 			AND `+countsUnread+`),
-		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND x.deleted_at IS NULL AND `+unhidden+`
+		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND `+there+` AND `+unhidden+`
 			AND x.n > max(m.clear_n, m.history_from_n) ORDER BY x.n DESC LIMIT 1)
-		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{viewer}, args...)...)
+		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{q.Millis(), q.Millis(), viewer}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read own state: %w", err)
 	}

@@ -239,7 +239,7 @@ func (s *Service) Page(ctx context.Context, by api.Caller, in *PageInput) (*Mess
 			if bound.id == "" {
 				continue
 			}
-			if *bound.n, err = place(v, in.ConversationID, bound.id); err != nil {
+			if *bound.n, err = edge(v, in.ConversationID, bound.id, bound.n == &part.after); err != nil {
 				return err
 			}
 		}

@@ -138,15 +138,18 @@ func (c *conn) flushNow() {
 // missed reads the pointers that concern a caller in (since, upTo], in order: of their conversations while they were
 // in them, of themselves, of their session. Late forms are rendered as things are now, so these are left out: what
 // became of messages from before somebody joined, what somebody has cleared, what changed since somebody left, and who
-// has read what when one of the two hides that.
+// has read what when one of the two hides that. Of a message that is no more only its deletion is told, which knows its
+// number.
 func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event, error) {
 	rows, err := q.Query(`SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
 		FROM member m CROSS JOIN event e
-			LEFT JOIN message x ON e.kind IN ('message:new', 'message:edited', 'message:deleted', 'message:reaction:added', 'message:reaction:removed', 'message:pinned', 'message:unpinned') AND x.id = e.subject_id
+			LEFT JOIN message x ON e.kind IN ('message:new', 'message:edited', 'message:deleted', 'message:reaction:added', 'message:reaction:removed', 'message:pinned', 'message:unpinned') AND x.id = e.subject_id AND (x.expires_at IS NULL OR x.expires_at > ?6)
 		WHERE m.user_id = ?1 AND (m.left_seq IS NULL OR m.left_seq > ?3) AND e.scope = 'conversation' AND e.scope_id = m.conversation_id
 			AND e.seq > ?3 AND e.seq <= ?4 AND e.seq >= m.joined_seq AND (m.left_seq IS NULL OR e.seq <= m.left_seq)
-			AND (x.n IS NULL OR x.n > max(m.history_from_n, m.clear_n))
-			AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ?1 AND h.conversation_id = x.conversation_id AND h.n = x.n)
+			AND (x.n > max(m.history_from_n, m.clear_n) OR x.n IS NULL AND (e.kind NOT LIKE 'message:%' OR e.kind = 'message:read'
+				OR e.kind = 'message:deleted' AND coalesce(CAST(nullif(e.data, '') AS INTEGER) > max(m.history_from_n, m.clear_n), TRUE)))
+			AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ?1 AND h.conversation_id = m.conversation_id
+				AND h.n = CASE e.kind WHEN 'message:deleted' THEN CAST(e.data AS INTEGER) ELSE x.n END)
 			AND (m.left_seq IS NULL OR coalesce(x.edited_at, 0) < m.left_at AND e.kind NOT IN ('conversation:new', 'conversation:updated'))
 			AND (e.kind <> 'message:read' OR e.actor_id = ?1 OR NOT EXISTS (SELECT 1 FROM user u WHERE u.id IN (?1, e.actor_id) AND u.hides_reads = 1))
 		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
@@ -155,7 +158,7 @@ func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event,
 		FROM event e WHERE e.scope = 'session' AND e.scope_id = ?2 AND e.seq > ?3 AND e.seq <= ?4
 		UNION ALL SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
 		FROM event e WHERE e.scope = 'admin' AND e.scope_id = '' AND e.seq > ?3 AND e.seq <= ?4 AND ?5
-		ORDER BY 1`, by.UserID, by.SessionID, since, upTo, by.Role >= api.RoleModerator)
+		ORDER BY 1`, by.UserID, by.SessionID, since, upTo, by.Role >= api.RoleModerator, q.Millis())
 	if err != nil {
 		return nil, err
 	}

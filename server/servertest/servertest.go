@@ -42,6 +42,7 @@ type Server struct {
 	cancel context.CancelFunc
 	done   chan error
 	env    []string
+	ahead  atomic.Int64 // the server's clock, in nanoseconds before the real one
 }
 
 // Start boots a server with open registration and without rate limits; env adds or overrides settings, as
@@ -74,7 +75,7 @@ func (s *Server) Boot() {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	inner, err := server.New(config.NewLive(snapshot), server.Options{Version: "test", Log: log, Sources: src})
+	inner, err := server.New(config.NewLive(snapshot), server.Options{Version: "test", Log: log, Sources: src, Now: s.Now})
 	if err != nil {
 		s.t.Fatalf("start: %v", err)
 	}
