@@ -115,5 +115,5 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone, or any for oneself.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
-	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.typing.routes(s))
+	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.searchRoutes(), s.typing.routes(s))
 }

@@ -79,10 +79,12 @@ type HistoryInput struct {
 	ConversationID string `path:"conversationId"`
 	Limit          int    `query:"limit" minimum:"1" default:"50" doc:"at most 100 are given"`
 	Before         string `query:"before" doc:"id of a message: the page ends before it"`
+	After          string `query:"after" doc:"id of a message: the page begins after it"`
+	Around         string `query:"around" doc:"id of a message: it is in the middle of the page, as far as there are messages on both sides"`
 }
 
-// History is a page of messages, newest first, deleted ones left out. Codes: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND
-// for a Before that is not of this conversation.
+// History is a page of messages, newest first, deleted ones left out: the newest, or those before, after or around a
+// message. Codes: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND for a message that is not of this conversation.
 func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) (list []*Message, err error) {
 	err = s.db.Read(ctx, func(v storage.View) error {
 		at, err := memberOf(v, by, in.ConversationID)
@@ -90,8 +92,18 @@ func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) 
 			return err
 		}
 		part := stretch{before: at.lastN + 1, limit: min(in.Limit, pageMax)}
+		if in.Around != "" {
+			list, err = around(v, in.ConversationID, at, in.Around, part.limit)
+			return err
+		}
 		if in.Before != "" {
 			if part.before, err = edge(v, in.ConversationID, in.Before, false); err != nil {
+				return err
+			}
+		}
+		if in.After != "" {
+			part.upwards = true
+			if part.after, err = place(v, in.ConversationID, in.After); err != nil {
 				return err
 			}
 		}
@@ -99,6 +111,33 @@ func (s *Service) History(ctx context.Context, by api.Caller, in *HistoryInput) 
 		return err
 	})
 	return list, err
+}
+
+// around reads the messages around one that the member can see: the way from a hit of a search to its place.
+func around(q storage.Querier, conversationID string, at standing, id string, limit int) ([]*Message, error) {
+	n, err := place(q, conversationID, id)
+	if err == nil && n <= at.floor {
+		err = api.E("MESSAGE_NOT_FOUND")
+	}
+	if err != nil {
+		return nil, err
+	}
+	newer := stretch{after: n, before: at.lastN + 1, limit: limit / 2, upwards: true}
+	after, err := history(q, conversationID, at, newer)
+	if err != nil {
+		return nil, err
+	}
+	before, err := history(q, conversationID, at, stretch{before: n + 1, limit: limit - len(after)})
+	if err != nil {
+		return nil, err
+	}
+	if more := limit - len(before); len(after) == newer.limit && more > newer.limit { // little came before it
+		newer.limit = more
+		if after, err = history(q, conversationID, at, newer); err != nil {
+			return nil, err
+		}
+	}
+	return append(after, before...), nil
 }
 
 // stretch is a part of a history: limit messages between two numbers, the bounds left out, from its new end, or from

@@ -1,6 +1,8 @@
 package chat_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quckchat/quckchat/server/chat"
 	"github.com/quckchat/quckchat/server/servertest"
 )
 
@@ -21,12 +24,14 @@ func indexed(t *testing.T, u *servertest.User, room string) {
 	eventually(t, "the index has caught up", func() bool { _, n := found(u, word, ""); return n == 1 })
 }
 
-func TestSearchFindsWordsAndTheBeginningOfTheLast(t *testing.T) {
+func TestSearchFindsWordsBeginningsAndParts(t *testing.T) {
 	s := servertest.Start(t)
 	ada, bob, eve := s.Register("ada"), s.Register("bob"), s.Register("eve")
 	room, other := ada.Single(bob), ada.Single(eve)
 	for _, text := range []string{
-		"the quick brown fox", "quick silver", "Crème BRÛLÉE", "привет мир", "नमस्ते दुनिया", "NEAR the AND gate", "a.b@example.org", "日本語の文章", "1234-5678",
+		"the quick brown fox", "quick silver", "Crème BRÛLÉE", "привет мир, ёлка", "नमस्ते दुनिया", "NEAR the AND gate", "a.b@example.org", "1234-5678",
+		"Die Straße nach Köln ist GROSS", "İstanbul'da ılık bir IŞIK", "السَّلَامُ عَلَيْكُم يا أحمد", "我们今天去公园散步", "日本語の文章です", "ｶﾀｶﾅ と カタカナ",
+		"안녕하세요 여러분", "สวัสดีครับทุกคน", "party tonight 🎉🎊", "Dampfschifffahrt", "ab abc",
 	} {
 		ada.Send(room, text)
 	}
@@ -36,16 +41,38 @@ func TestSearchFindsWordsAndTheBeginningOfTheLast(t *testing.T) {
 		q    string
 		want []string
 	}{
+		// Words, and beginnings of them.
 		{"quick", []string{"the quick brown fox", "quick silver"}}, {"QUICK brown", []string{"the quick brown fox"}}, {"brown quick", []string{"the quick brown fox"}},
-		{"qui", []string{"the quick brown fox", "quick silver"}}, {"quick si", []string{"quick silver"}}, {"qui silver", nil}, {"uick", nil},
-		{"creme brulee", []string{"Crème BRÛLÉE"}}, {"brûl", []string{"Crème BRÛLÉE"}}, {"ПРИВЕТ", []string{"привет мир"}}, {"नमस्ते", []string{"नमस्ते दुनिया"}},
-		{"NEAR", []string{"NEAR the AND gate"}}, {"and", []string{"NEAR the AND gate"}}, {"a.b@example.org", []string{"a.b@example.org"}}, {"日本", []string{"日本語の文章"}},
-		{"1234 5678", []string{"1234-5678"}}, {"-quick", []string{"the quick brown fox", "quick silver"}},
+		{"quick si", []string{"quick silver"}}, {"qu brown", nil}, {"q", nil}, {"q*", []string{"the quick brown fox", "quick silver"}}, {"qu* brown", []string{"the quick brown fox"}},
+		{"ab", []string{"ab abc"}}, {"NEAR", []string{"NEAR the AND gate"}}, {"and", []string{"NEAR the AND gate"}}, {"a.b@example.org", []string{"a.b@example.org"}},
+		{"1234 5678", []string{"1234-5678"}}, {"nothing", nil},
+		// Parts of three characters and more, anywhere in a word and in every word of the search.
+		{"uick", []string{"the quick brown fox", "quick silver"}}, {"uic row", []string{"the quick brown fox"}}, {"schiff", []string{"Dampfschifffahrt"}}, {"ui", nil}, {"xampl", []string{"a.b@example.org"}},
+		{"ick*", nil}, {"дра", nil}, {"иве", []string{"привет мир, ёлка"}}, {"345", nil}, {"234", []string{"1234-5678"}},
+		// Accents and case.
+		{"creme brulee", []string{"Crème BRÛLÉE"}}, {"brûl", []string{"Crème BRÛLÉE"}}, {"ПРИВЕТ", []string{"привет мир, ёлка"}}, {"елка", []string{"привет мир, ёлка"}},
+		{"strasse koln", []string{"Die Straße nach Köln ist GROSS"}}, {"STRAßE", []string{"Die Straße nach Köln ist GROSS"}}, {"groß", []string{"Die Straße nach Köln ist GROSS"}},
+		{"istanbul", []string{"İstanbul'da ılık bir IŞIK"}}, {"ISTANBUL", []string{"İstanbul'da ılık bir IŞIK"}}, {"ışık", []string{"İstanbul'da ılık bir IŞIK"}}, {"isik ilik", []string{"İstanbul'da ılık bir IŞIK"}},
+		{"السلام", []string{"السَّلَامُ عَلَيْكُم يا أحمد"}}, {"احمد", []string{"السَّلَامُ عَلَيْكُم يا أحمد"}}, {"नमस्ते", []string{"नमस्ते दुनिया"}},
+		// Scripts without spaces.
+		{"公园", []string{"我们今天去公园散步"}}, {"今天 散步", []string{"我们今天去公园散步"}}, {"今天去公园", []string{"我们今天去公园散步"}}, {"天公", nil}, {"步", []string{"我们今天去公园散步"}}, {"园", []string{"我们今天去公园散步"}},
+		{"日本", []string{"日本語の文章です"}}, {"文章", []string{"日本語の文章です"}}, {"カタカナ", []string{"ｶﾀｶﾅ と カタカナ"}}, {"ｶﾀ", []string{"ｶﾀｶﾅ と カタカナ"}},
+		{"하세", []string{"안녕하세요 여러분"}}, {"여러", []string{"안녕하세요 여러분"}}, {"\u110b\u1167\u1105\u1165", []string{"안녕하세요 여러분"}}, {"요여", nil},
+		{"ครับ", []string{"สวัสดีครับทุกคน"}}, {"ทุก", []string{"สวัสดีครับทุกคน"}}, {"🎉", []string{"party tonight 🎉🎊"}}, {"🎊🎉", nil}, {"🎉🎊 party", []string{"party tonight 🎉🎊"}},
+		// Phrases and exclusion.
+		{`"quick brown"`, []string{"the quick brown fox"}}, {`"brown quick"`, nil}, {`"uick brown"`, nil}, {`"uick"`, nil}, {`"quick bro`, []string{"the quick brown fox"}}, {`"quick bro"`, nil},
+		{"“quick brown” fox", []string{"the quick brown fox"}}, {"quick -silver", []string{"the quick brown fox"}}, {"quick -sil", []string{"the quick brown fox", "quick silver"}}, {"quick -sil*", []string{"the quick brown fox"}},
+		{`quick -"brown fox"`, []string{"quick silver"}}, {"quick -quick", nil}, {"日本 -文章", nil}, {`"日本語の"`, []string{"日本語の文章です"}},
+		// What is no filter is words.
+		{"foo:quick", nil}, {"quick:silver", []string{"quick silver"}}, {"has:nonsense quick", nil}, {"before:soon", nil},
 	} {
 		list, total := found(bob, test.q, "")
 		if got := texts(list); !slices.Equal(got, test.want) && len(got)+len(test.want) > 0 || total != len(test.want) {
 			t.Errorf("%q finds %d: %q, want %q", test.q, total, got, test.want)
 		}
+	}
+	if _, total := found(bob, "-quick", ""); total != 18 {
+		t.Errorf("what lacks a word: %d", total)
 	}
 	if list, _ := found(ada, "quick", "&conversationId="+other); len(list) != 1 || list[0].ConversationID != other {
 		t.Errorf("within one conversation: %v", texts(list))
@@ -154,11 +181,6 @@ func TestTheIndexIsMadeAnewWhenItIsDamagedMissingOrOfAnotherLog(t *testing.T) {
 	}
 	indexed(t, ada, room)
 	path := filepath.Join(s.Dir, "search.db")
-	remove := func() {
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			_ = os.Remove(path + suffix)
-		}
-	}
 	for _, test := range []struct {
 		what string
 		harm func()
@@ -174,7 +196,7 @@ func TestTheIndexIsMadeAnewWhenItIsDamagedMissingOrOfAnotherLog(t *testing.T) {
 			}
 			must(t, os.WriteFile(path, raw, 0o600))
 		}},
-		{"missing, with the events pruned", remove},
+		{"missing, with the events pruned", func() { removeIndex(s) }},
 	} {
 		if strings.HasSuffix(test.what, "pruned") {
 			write(t, s, "DELETE FROM event WHERE seq < (SELECT max(seq) FROM event)")
@@ -187,6 +209,142 @@ func TestTheIndexIsMadeAnewWhenItIsDamagedMissingOrOfAnotherLog(t *testing.T) {
 			r := bob.Do("GET", "/messages/search/query?q=walnut", nil)
 			return r.Status == 200 && strings.Contains(string(r.Body), "roasted") && strings.Contains(string(r.Body), "walnut "+strings.ReplaceAll(test.what, " ", "")) && !strings.Contains(string(r.Body), "gone")
 		})
+	}
+}
+
+// ask reports whether a statement gives something that is true, or, without rows, runs.
+func ask(path, statement string) bool {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	yes := sql.NullBool{}
+	err = db.QueryRow(statement).Scan(&yes)
+	return yes.Bool || errors.Is(err, sql.ErrNoRows)
+}
+
+// TestTheIndexMayBeHarmedWhileTheServerRuns does to the files what a restart must not be needed for.
+func TestTheIndexMayBeHarmedWhileTheServerRuns(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room, root := ada.Single(bob), admin(t, s)
+	ada.Send(room, "walnut of old")
+	for i := range 30 {
+		ada.Send(room, strings.Repeat(fmt.Sprint("filler", i, " "), 100))
+	}
+	indexed(t, ada, room)
+	path := filepath.Join(s.Dir, "search.db")
+	overwrite := func(from, to int64) {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		must(t, err)
+		defer f.Close()
+		info, err := f.Stat()
+		must(t, err)
+		_, err = f.WriteAt([]byte(strings.Repeat("harm", int(min(to, info.Size())-from)/4)), from)
+		must(t, err)
+	}
+	for i, test := range []struct {
+		what    string
+		harm    func()
+		noticed bool // by the file itself: it is made anew for sure
+	}{
+		{"removed", func() { removeIndex(s) }, true},
+		{"removed alone", func() { must(t, os.Remove(path)) }, true},
+		{"emptied", func() { must(t, os.Truncate(path, 0)) }, true},
+		{"cut short", func() { must(t, os.Truncate(path, 5000)) }, true},
+		{"replaced", func() {
+			must(t, os.WriteFile(path+".other", []byte("something else"), 0o600))
+			must(t, os.Rename(path+".other", path))
+		}, true},
+		{"overwritten", func() { overwrite(0, 1<<30) }, false},
+		{"overwritten inside", func() { overwrite(4096, 1<<30) }, false},
+	} {
+		s.Stop() // so that everything is in the file, and nothing in memory
+		ask(path, "CREATE TABLE IF NOT EXISTS marker (x)")
+		s.Boot()
+		test.harm()
+		word := fmt.Sprint("after", i)
+		ada.Send(room, "walnut "+word) // is never held up
+		eventually(t, "search works after the index was "+test.what, func() bool {
+			old, _ := found(bob, "walnut old", "")
+			fresh, _ := found(bob, word, "")
+			return len(old) == 1 && len(fresh) == 1
+		})
+		if test.noticed {
+			eventually(t, "there is a new file after the index was "+test.what, func() bool {
+				return fetch[chat.SearchStatus](root, "GET", "/admin/search", nil).State == "ready" && ask(path, "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'marker') FROM progress")
+			})
+		}
+	}
+	s.Stop()
+	s.Boot()
+	eventually(t, "search works after a restart", func() bool { list, _ := found(bob, "walnut", ""); return len(list) == 8 })
+}
+
+func TestAnIndexOfAnotherVersionIsMadeAnew(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	ada.Send(room, "walnut")
+	indexed(t, ada, room)
+	for _, version := range []string{
+		"UPDATE progress SET version = version - 1", "UPDATE progress SET version = version + 1", "DROP TABLE progress; CREATE TABLE progress (one INTEGER, seq INTEGER)", "PRAGMA user_version = 7",
+	} {
+		s.Stop()
+		db, err := sql.Open("sqlite", filepath.Join(s.Dir, "search.db"))
+		must(t, err)
+		_, err = db.Exec("DELETE FROM doc; " + version)
+		must(t, err)
+		must(t, db.Close())
+		s.Boot()
+		eventually(t, "search works again", func() bool { list, _ := found(bob, "walnut", ""); return len(list) == 1 })
+	}
+}
+
+func TestTheIndexIsMadeAnewOnCommandWhileItServes(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	for i := range 1200 {
+		write(t, s, `INSERT INTO message (conversation_id, n, id, sender_id, type, content, created_at, updated_at) VALUES (?, ?, ?, ?, 'text', 'walnut', 0, 0)`,
+			room, i+1, fmt.Sprintf("%024x", i), ada.ID)
+	}
+	write(t, s, "UPDATE conversation SET last_n = 1200 WHERE id = ?", room)
+	reindex(t, s)
+	if _, total := found(bob, "walnut", ""); total != 1000 {
+		t.Errorf("before: %d", total)
+	}
+	write(t, s, "UPDATE message SET content = 'hazelnut' WHERE n <= 100") // which the index is not told
+	root := admin(t, s)
+	before := fetch[chat.SearchStatus](root, "POST", "/admin/search/rebuild", nil)
+	if before.State != "rebuilding" && before.State != "ready" || before.Messages != 1200 {
+		t.Errorf("asked: %+v", before)
+	}
+	root.Do("POST", "/admin/search/rebuild", nil).OK(nil) // again is no more
+	eventually(t, "it is made, and answers all the while", func() bool {
+		a := search(t, bob, "walnut", "")
+		if len(a.Messages) != 20 || !a.Current {
+			t.Errorf("meanwhile: %d messages, current %v", len(a.Messages), a.Current)
+		}
+		st := fetch[chat.SearchStatus](root, "GET", "/admin/search", nil)
+		return st.State == "ready" && st.Total == 0
+	})
+	if _, total := found(bob, "hazelnut", ""); total != 100 {
+		t.Errorf("afterwards: %d", total)
+	}
+	if st := status(t, s); st.Messages != 1200 || !st.Current || st.Problem != "" || st.Bytes == 0 || st.Words != 2 {
+		t.Errorf("status: %+v", st)
+	}
+	ada.Send(room, "hazelnut again")
+	indexed(t, ada, room)
+	for _, u := range []*servertest.User{ada, s.Nobody()} {
+		if r := u.Do("POST", "/admin/search/rebuild", nil); r.Status != 401 && r.Status != 403 {
+			t.Errorf("rebuild by %q: %d", u.Name, r.Status)
+		}
+		if r := u.Do("GET", "/admin/search", nil); r.Status != 401 && r.Status != 403 {
+			t.Errorf("status for %q: %d", u.Name, r.Status)
+		}
 	}
 }
 

@@ -1,0 +1,113 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/quckchat/quckchat/storage"
+)
+
+// fill makes an index from the messages, in the order they were sent; between is called now and then. It goes on where
+// an earlier attempt was interrupted.
+func (x *Search) fill(ctx context.Context, index *wordIndex, between func() error) error {
+	start, count := time.Now(), 0
+	_, filled, err := index.progress(ctx)
+	if err != nil {
+		return err
+	}
+	last := filled.String
+	if last == "" { // what happens from here on is found in the log later
+		seq := x.events.Committed()
+		err := index.write(ctx, nil, func(tx *storage.Tx) error {
+			_, err := tx.Exec("UPDATE progress SET seq = ?", seq)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := x.measure(ctx); err != nil {
+		return err
+	}
+	defer x.total.Store(0)
+	for {
+		page, err := x.page(ctx, last)
+		if err != nil {
+			return &sourceError{fmt.Errorf("read messages for search: %w", err)}
+		}
+		if len(page) == 0 {
+			break
+		}
+		last = page[len(page)-1].messageID
+		err = index.write(ctx, page, func(tx *storage.Tx) error {
+			_, err := tx.Exec("UPDATE progress SET filled = ?", last)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		count += len(page)
+		x.done.Store(int64(count))
+		if between != nil {
+			if err := between(); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, indexBreak); err != nil {
+			return err
+		}
+	}
+	if count > 0 {
+		if err := index.compact(ctx); err != nil {
+			return err
+		}
+	}
+	err = index.write(ctx, nil, func(tx *storage.Tx) error {
+		_, err := tx.Exec("UPDATE progress SET filled = NULL")
+		return err
+	})
+	if err == nil {
+		x.problem.Store(nil)
+	}
+	if err == nil && count > 0 {
+		x.log.Info("search index made", "messages", count, "took", time.Since(start).Round(time.Millisecond))
+	}
+	return err
+}
+
+// measure notes how much there is to do. Tombstones count too: it is for showing how far it is.
+func (x *Search) measure(ctx context.Context) error {
+	var n int64
+	err := x.db.Read(ctx, func(v storage.View) error {
+		return v.QueryRow("SELECT coalesce(sum(last_n), 0) FROM conversation WHERE deleted_at IS NULL").Scan(&n)
+	})
+	if err != nil {
+		return &sourceError{fmt.Errorf("count messages for search: %w", err)}
+	}
+	x.done.Store(0)
+	x.total.Store(max(1, n))
+	return nil
+}
+
+// page reads the messages after one, to be put into an index.
+func (x *Search) page(ctx context.Context, last string) (page []change, err error) {
+	err = x.db.Read(ctx, func(v storage.View) error {
+		rows, err := v.Query("SELECT "+documentColumns+` FROM message x JOIN conversation c ON c.id = x.conversation_id
+			WHERE x.id > ? AND c.deleted_at IS NULL AND `+searchable+`
+			ORDER BY x.id LIMIT ?`, last, v.Millis(), fillBatch)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			d, err := scanDocument(rows)
+			if err != nil {
+				return err
+			}
+			page = append(page, change{d.messageID, d})
+		}
+		return rows.Err()
+	})
+	return page, err
+}
