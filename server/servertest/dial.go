@@ -1,10 +1,14 @@
 package servertest
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -39,9 +43,7 @@ func (s *Socket) Pending() []Frame {
 	s.Ask("ping", nil) // answered after what the socket catches up on
 	s.next++
 	mark := strconv.Itoa(s.next)
-	for _, value := range []string{"", mark} { // events go first, but for one that comes in the same instant as the first of these
-		s.server.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: s.userID}, Value: value})
-	}
+	s.server.mark(s.userID, mark)
 	for {
 		f := s.arrive("what was said before")
 		if f.Event == settled && string(f.Data) == strconv.Quote(mark) {
@@ -52,6 +54,30 @@ func (s *Socket) Pending() []Frame {
 	frames := slices.DeleteFunc(s.before, func(f Frame) bool { return f.Event == settled })
 	s.before = nil
 	return frames
+}
+
+// mark tells somebody's devices a mark that follows all that was committed before.
+func (s *Server) mark(userID, mark string) {
+	for _, value := range []string{"", mark} { // events go first, but for one that comes in the same instant as the first of these
+		s.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: userID}, Value: value})
+	}
+}
+
+// unwrap takes the payload of an event of the root namespace out of its envelope {type, payload, timestamp}, which must
+// be that and nothing else.
+func unwrap(t testing.TB, name string, data json.RawMessage) json.RawMessage {
+	t.Helper()
+	var envelope struct {
+		Type      string
+		Payload   json.RawMessage
+		Timestamp time.Time
+	}
+	read := json.NewDecoder(bytes.NewReader(data))
+	read.DisallowUnknownFields()
+	if err := read.Decode(&envelope); err != nil || envelope.Type != name || envelope.Payload == nil || envelope.Timestamp.IsZero() {
+		t.Fatalf("the envelope of %s: %s", name, data)
+	}
+	return envelope.Payload
 }
 
 // Greeting gives the frames as they come, the first one first.

@@ -16,7 +16,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/quckchat/quckchat/server/account"
-	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/socketio"
 )
 
@@ -320,15 +319,7 @@ func (s *Space) told(p socketio.Packet) Told {
 		s.Offset = e.Offset
 	}
 	if s.Name == socketio.Root {
-		var envelope struct {
-			Type      string
-			Payload   json.RawMessage
-			Timestamp time.Time
-		}
-		if err := json.Unmarshal(e.Data, &envelope); err != nil || envelope.Type != p.Event || envelope.Payload == nil || envelope.Timestamp.IsZero() {
-			s.t.Fatalf("envelope: %s", e.Raw)
-		}
-		e.Data = envelope.Payload
+		e.Data = unwrap(s.t, p.Event, e.Data)
 	}
 	return e
 }
@@ -382,9 +373,7 @@ func (s *Space) Pending() []Told {
 	s.t.Helper()
 	s.Ask("test:ask", nil) // acknowledged, though unknown, after what the namespace catches up on
 	mark := "io-" + strconv.FormatInt(marks.Add(1), 10)
-	for _, value := range []string{"", mark} { // as Socket.Pending does
-		s.server.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: s.userID}, Value: value})
-	}
+	s.server.mark(s.userID, mark)
 	for {
 		e := s.told(s.arrive("what was said before"))
 		if e.Event == settled && string(e.Data) == strconv.Quote(mark) {
