@@ -454,6 +454,18 @@ func TestTier1Messages(t *testing.T) {
 	bob.Do("DELETE", "/messages/"+first["_id"].(string)+"/reactions/"+url.PathEscape("👍"), nil).OK(&reacted)
 	is(t, "3.5 DELETE /:id/reactions/:emoji: url-encoded", len(at(reacted, "reactions").([]any)), 0)
 
+	app := bob.IO("/chat") // the phone app forwards by the socket alone, one message at a time
+	var forward object
+	if err := json.Unmarshal(app.Ask("message:send", object{
+		"conversationId": room, "type": "text", "content": "changed", "isForwarded": true, "forwardedFrom": first["_id"],
+	}).OK().Message, &forward); err != nil {
+		t.Fatal(err)
+	}
+	said(t, "4.3 message:send isForwarded?, forwardedFrom?", forward, bob, room, "changed")
+	is(t, "2.3 isForwarded", forward["isForwarded"], true)
+	is(t, "2.3 forwardedFrom", forward["forwardedFrom"], first["_id"])
+	bob.Do("DELETE", "/messages/"+forward["_id"].(string), nil).OK(nil)
+
 	gone := read[object](ada.Do("DELETE", "/messages/"+first["_id"].(string), nil))
 	has(t, "3.5 DELETE /:id: tombstone", gone, "_id:id conversationId:id isDeleted:true deletedAt:time content:null attachments:array")
 	is(t, "3.5 DELETE /:id: attachments []", len(at(gone, "attachments").([]any)), 0)

@@ -101,6 +101,7 @@ var catalogue = map[string]entry{
 	"MESSAGE_EMPTY":            {http.StatusBadRequest, "The message is empty.", "El mensaje está vacío."},
 	"MESSAGE_TOO_LONG":         {http.StatusBadRequest, "A message has at most {max} characters.", "Un mensaje tiene como máximo {max} caracteres."},
 	"MESSAGE_NOT_EDITABLE":     {http.StatusForbidden, "This message can no longer be edited.", "Este mensaje ya no se puede editar."},
+	"MESSAGE_NOT_FORWARDABLE":  {http.StatusForbidden, "This message cannot be forwarded.", "Este mensaje no se puede reenviar."},
 	"MESSAGE_NOT_DELETABLE":    {http.StatusForbidden, "Only its sender may delete this message.", "Solo su remitente puede eliminar este mensaje."},
 	"MESSAGE_TOO_OLD":          {http.StatusForbidden, "This message can no longer be deleted for everyone.", "Este mensaje ya no se puede eliminar para todos."},
 	"CLIENT_ID_REUSED":         {http.StatusConflict, "This clientId was used for another message.", "Este clientId se usó para otro mensaje."},

@@ -7,7 +7,7 @@
 // left_seq in the event log. A member sees the messages above history_from_n, which is where the conversation stood
 // when they joined. A stranger and somebody who has left get CONVERSATION_NOT_FOUND.
 //
-// One file is one feature: conversation, member, message (sending), history, edit (and delete), reaction, receipt,
+// One file is one feature: conversation, member, message (sending), forward, history, edit (and delete), reaction, receipt,
 // search, typing; render has the forms that late readers of the event log get.
 package chat
 

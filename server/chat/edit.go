@@ -36,7 +36,7 @@ type EditInput struct {
 	}
 }
 
-// Edit replaces the text of one's own message within the edit window. Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_EDITABLE,
+// Edit replaces the text of one's own message within the edit window; a forward stays what somebody said. Codes: MESSAGE_NOT_FOUND, MESSAGE_NOT_EDITABLE,
 // MESSAGE_EMPTY, MESSAGE_TOO_LONG, CONVERSATION_LOCKED.
 func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Message, error) {
 	content := strings.ToValidUTF8(in.Body.Content, "\uFFFD")
@@ -53,7 +53,7 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 		if err != nil {
 			return err
 		}
-		if m.Sender.ID != by.UserID || m.Type != "text" || m.IsDeleted || tooOld(tx, m.CreatedAt, limits.MessageEditWindow) {
+		if m.Sender.ID != by.UserID || m.Type != "text" || m.IsDeleted || m.IsForwarded || tooOld(tx, m.CreatedAt, limits.MessageEditWindow) {
 			return api.E("MESSAGE_NOT_EDITABLE")
 		}
 		if _, err := sendable(tx, by, m.ConversationID); err != nil {

@@ -39,6 +39,7 @@ type draft struct {
 	clientID       *string
 	replyTo        *string
 	metadata       json.RawMessage
+	original       *string // the message that it is to be a copy of
 }
 
 // check makes a draft of what somebody wants to send. The schema has looked at it, but JSON finds a field in any case,
@@ -55,6 +56,12 @@ func (s *Service) check(in *SendInput) (*draft, error) {
 	if string(d.metadata) == "null" {
 		d.metadata = nil
 	}
+	if d.clientID != nil && utf8.RuneCountInString(*d.clientID) > clientIDMax {
+		return nil, api.Invalid("clientId", fmt.Sprintf("expected at most %d characters", clientIDMax))
+	}
+	if b.ForwardedFrom != nil && *b.ForwardedFrom != "" {
+		return &draft{conversationID: d.conversationID, clientID: d.clientID, replyTo: d.replyTo, original: b.ForwardedFrom}, nil
+	}
 	content, most := "", s.config.Get().MessageMaxLength
 	if b.Content != nil {
 		content = strings.ToValidUTF8(*b.Content, "\uFFFD")
@@ -63,8 +70,6 @@ func (s *Service) check(in *SendInput) (*draft, error) {
 		d.content = &content
 	}
 	switch {
-	case d.clientID != nil && utf8.RuneCountInString(*d.clientID) > clientIDMax:
-		return nil, api.Invalid("clientId", fmt.Sprintf("expected at most %d characters", clientIDMax))
 	case len(d.metadata) > metadataMax:
 		return nil, api.Invalid("metadata", fmt.Sprintf("expected at most %d bytes", metadataMax))
 	case utf8.RuneCountInString(content) > most:

@@ -27,11 +27,11 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 	var list []*Message
 	for rows.Next() {
 		m := &Message{}
-		var metadata, forwarded *string
+		var metadata *string
 		var edited, expires, deleted sql.NullInt64
 		var created, updated int64
 		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.ReplyToID, &metadata,
-			&forwarded, &edited, &expires, &deleted, &created, &updated); err != nil {
+			&m.original, &edited, &expires, &deleted, &created, &updated); err != nil {
 			return nil, err
 		}
 		if expires.Valid {
@@ -41,7 +41,7 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 			m.ExpiresAt = api.Millis(expires.Int64)
 		}
 		m.fill()
-		m.CreatedAt, m.UpdatedAt, m.IsForwarded = api.Millis(created), api.Millis(updated), forwarded != nil
+		m.CreatedAt, m.UpdatedAt, m.IsForwarded = api.Millis(created), api.Millis(updated), m.original != nil
 		if metadata != nil {
 			m.Metadata = json.RawMessage(*metadata)
 		}
@@ -50,7 +50,7 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 		}
 		if deleted.Valid {
 			m.IsDeleted, m.DeletedAt = true, api.Millis(deleted.Int64)
-			m.Content, m.Metadata, m.ReplyToID, m.IsForwarded = nil, nil, nil, false
+			m.Content, m.Metadata, m.ReplyToID, m.IsForwarded, m.original = nil, nil, nil, false, nil
 		}
 		list = append(list, m)
 	}
@@ -174,13 +174,13 @@ func scanWindows(rows *sql.Rows, into map[string][]window) error {
 	return rows.Err()
 }
 
-// complete fills in what is replied to, where that is shown, reactions, and the people as all may see them, in three
-// queries for any number of messages. A reply to a message that is gone shows the tombstone.
+// complete fills in what is replied to, where that is shown, reactions, and the people as all may see them, in a fixed
+// number of queries for any number of messages. A reply to a message that is gone shows the tombstone.
 func complete(q storage.Querier, list []*Message, show shown) error {
 	return completeFor(q, "", list, show)
 }
 
-// completeFor is complete with the people as one viewer sees them.
+// completeFor is complete with the people as one viewer sees them, and with the originals of forwards that they can see.
 func completeFor(q storage.Querier, viewer string, list []*Message, show shown) error {
 	var ids []string
 	for _, m := range list {
@@ -207,6 +207,9 @@ func completeFor(q storage.Querier, viewer string, list []*Message, show shown) 
 		}
 	}
 	if err := addReactions(q, list); err != nil {
+		return err
+	}
+	if err := addOriginals(q, viewer, list); err != nil {
 		return err
 	}
 	return people(q, viewer, list...)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
@@ -37,9 +38,12 @@ type Message struct {
 	ExpiresAt      string          `json:"expiresAt,omitempty"` // when it disappears
 	IsExpired      bool            `json:"isExpired"`           // true only for its sender who sends it again afterwards
 	IsForwarded    bool            `json:"isForwarded"`
+	ForwardedFrom  *string         `json:"forwardedFrom,omitempty"` // the original, where one person looks who can see it
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
 	UpdatedAt      string          `json:"updatedAt"`
+
+	original *string // which message it is a forward of, whoever looks
 }
 
 // SendInput is a new message. The ClientID is the client's own name for it: sent again with the same one, the first
@@ -53,12 +57,15 @@ type SendInput struct {
 		ReplyTo        *string         `json:"replyTo,omitempty"`
 		ClientID       *string         `json:"clientId,omitempty" maxLength:"128"`
 		Metadata       json.RawMessage `json:"metadata,omitempty"`
+		IsForwarded    *bool           `json:"isForwarded,omitempty" doc:"says nothing by itself"`
+		ForwardedFrom  *string         `json:"forwardedFrom,omitempty" doc:"id of a message one can see: what is sent is a copy of it"`
 	}
 }
 
 // Send stores a message and tells the members: the one way by which messages of people come to be. Codes: VALIDATION,
 // MESSAGE_EMPTY, MESSAGE_TOO_LONG, ATTACHMENT_MISSING, ATTACHMENTS_TOO_MANY, ATTACHMENTS_UNSUPPORTED,
-// CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND, CLIENT_ID_REUSED, USER_BANNED.
+// CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND, CLIENT_ID_REUSED, USER_BANNED, and of a forward
+// MESSAGE_NOT_FOUND, MESSAGE_NOT_FORWARDABLE.
 func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Message, error) {
 	d, err := s.check(in)
 	if err != nil {
@@ -81,8 +88,11 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 	if err == nil && d.replyTo != nil {
 		reply, err = repliedTo(tx, by, d.conversationID, *d.replyTo, room.from)
 	}
+	if err == nil && d.original != nil {
+		d, err = forward(tx, by, d)
+	}
 	if err != nil {
-		if d.clientID != nil && (api.HasCode(err, "REPLY_NOT_FOUND") || api.HasCode(err, "CONVERSATION_LOCKED") || api.HasCode(err, "BLOCKED")) {
+		if d.clientID != nil && slices.ContainsFunc(inTheWay, func(code string) bool { return api.HasCode(err, code) }) {
 			// What stands in the way now may have come after the message was stored.
 			if first, repeatErr := repeated(tx, by, d, room.from); !api.HasCode(repeatErr, "MESSAGE_NOT_FOUND") {
 				return first, repeatErr
@@ -94,6 +104,7 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 	m := &Message{
 		ID: storage.NewID(), ConversationID: d.conversationID, N: room.lastN + 1, Sender: room.sender, Type: d.kind,
 		Content: d.content, ClientID: d.clientID, Metadata: d.metadata, ReplyToID: d.replyTo, ReplyTo: reply,
+		IsForwarded: d.original != nil, original: d.original,
 		CreatedAt: api.Millis(now), UpdatedAt: api.Millis(now),
 	}
 	m.fill()
@@ -103,10 +114,10 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 		expires, m.ExpiresAt = &at, api.Millis(at)
 		s.sweep.sent(tx, at)
 	}
-	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, metadata, created_at, updated_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, forwarded_from, metadata, created_at, updated_at, expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL DO NOTHING`,
-		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, column(m.Metadata), now, now, expires)
+		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, m.original, column(m.Metadata), now, now, expires)
 	if err != nil {
 		return nil, fmt.Errorf("store message: %w", err)
 	}
@@ -136,8 +147,15 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 	_, err = s.events.EmitApart(tx, event.Event{
 		Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID, ActorID: by.UserID,
 	}, told, split)
+	if err == nil && m.original != nil {
+		answer := *m // the others are not told
+		answer.ForwardedFrom, m = m.original, &answer
+	}
 	return m, err
 }
+
+// inTheWay are the codes of what may have come between a message that was stored and its repetition.
+var inTheWay = []string{"REPLY_NOT_FOUND", "MESSAGE_NOT_FOUND", "MESSAGE_NOT_FORWARDABLE", "CONVERSATION_LOCKED", "BLOCKED"}
 
 // column is a JSON value as a table keeps it.
 func column(raw json.RawMessage) *string {
@@ -225,11 +243,14 @@ func repeated(tx *storage.Tx, by api.Caller, d *draft, from int64) (*Message, er
 	if err != nil || first.IsDeleted {
 		return first, err
 	}
-	same := first.Type == d.kind && (first.IsEdited || equal(first.Content, d.content)) && equal(first.ReplyToID, d.replyTo)
-	if !same || d.kind != "text" && !bytes.Equal(first.Metadata, d.metadata) {
+	same := equal(first.ReplyToID, d.replyTo) && equal(first.original, d.original)
+	if same && d.original == nil {
+		same = first.Type == d.kind && (first.IsEdited || equal(first.Content, d.content)) && (d.kind == "text" || bytes.Equal(first.Metadata, d.metadata))
+	}
+	if !same {
 		return nil, api.E("CLIENT_ID_REUSED")
 	}
-	return first, nil
+	return first, addOriginals(tx, by.UserID, []*Message{first})
 }
 
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -62,6 +62,7 @@ type WebMessage struct {
 	IsDeleted      bool            `json:"isDeleted"`
 	DeletedAt      string          `json:"deletedAt,omitempty"`
 	IsForwarded    bool            `json:"isForwarded"`
+	ForwardedFrom  *string         `json:"forwardedFrom,omitempty"`
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
 	UpdatedAt      string          `json:"updatedAt"`
@@ -102,7 +103,7 @@ func (m *Message) web(d api.Dialect) *WebMessage {
 		MongoID: m.ID, ID: m.ID, ConversationID: m.ConversationID, N: m.N, SenderID: m.Sender.ID, Sender: webUser(m.Sender), Type: m.Type,
 		ClientID: m.ClientID, Attachments: webAttachments(m.Attachments), Reactions: webReactions(m.Reactions), ReadBy: []string{m.Sender.ID},
 		ReplyToID: m.ReplyToID, IsEdited: m.IsEdited, IsDeleted: m.IsDeleted, DeletedAt: m.DeletedAt, IsForwarded: m.IsForwarded,
-		Metadata: m.Metadata, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
+		ForwardedFrom: m.ForwardedFrom, Metadata: m.Metadata, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
 	}
 	if m.Content != nil {
 		w.Content = *m.Content

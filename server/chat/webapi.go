@@ -273,6 +273,9 @@ type SendToInput struct {
 		ReplyTo     *string         `json:"replyTo,omitempty"`
 		ClientID    *string         `json:"clientId,omitempty" maxLength:"128"`
 		Metadata    json.RawMessage `json:"metadata,omitempty"`
+		IsForwarded *bool           `json:"isForwarded,omitempty" doc:"says nothing by itself"`
+
+		ForwardedFrom *string `json:"forwardedFrom,omitempty" doc:"id of a message one can see: what is sent is a copy of it"`
 	}
 }
 
@@ -281,7 +284,7 @@ func (s *Service) SendTo(ctx context.Context, by api.Caller, in *SendToInput) (*
 	send := &SendInput{}
 	b, from := &send.Body, &in.Body
 	b.ConversationID, b.Type, b.Content, b.Attachments = in.ConversationID, from.Type, from.Content, from.Attachments
-	b.ReplyTo, b.ClientID, b.Metadata = from.ReplyTo, from.ClientID, from.Metadata
+	b.ReplyTo, b.ClientID, b.Metadata, b.ForwardedFrom = from.ReplyTo, from.ClientID, from.Metadata, from.ForwardedFrom
 	return s.Send(ctx, by, send)
 }
 

@@ -60,6 +60,7 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 			first = send(map[string]any{"content": "<b>&\u2028\x00👩", "clientId": "c", "metadata": map[string]any{"b": []any{1, nil}, "a": "<"}})
 		}},
 		{"a reply", func() { reply = send(map[string]any{"content": "r", "replyTo": first}) }},
+		{"a forward", func() { send(map[string]any{"forwardedFrom": first}) }},
 		{"an edit", func() { put(ada, "PUT", "/messages/"+first, map[string]any{"content": "edited"}) }},
 		{"an edited reply", func() { put(ada, "PUT", "/messages/"+reply, map[string]any{"content": "edited"}) }},
 		{"a reaction", func() { put(carl, "POST", "/messages/"+first+"/reactions", map[string]any{"emoji": "👍"}) }},
