@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quckchat/quckchat/server/event"
 )
@@ -54,6 +55,8 @@ var actions = []struct {
 	{"retry", 3, (*trial).retry},
 	{"edit", 9, (*trial).edit},
 	{"delete", 6, (*trial).erase},
+	{"hide", 5, (*trial).conceal},
+	{"timer", 4, (*trial).timer},
 	{"read", 12, (*trial).read},
 	{"read message", 4, (*trial).readMessage},
 	{"read all", 2, (*trial).readAll},
@@ -244,7 +247,10 @@ func (t *trial) saying(by *person, r *room, text, clientID string, reply *messag
 			if a.N != len(r.log)+1 || a.Content == nil || *a.Content != text {
 				t.fail("message %d was to be %q, and is %s", len(r.log)+1, text, answer)
 			}
-			t.say(r, by, text, clientID, reply, a.ID, a.CreatedAt).word = text
+			m := t.say(r, by, text, clientID, reply, a.ID, a.CreatedAt)
+			if m.word = text; r.timer > 0 {
+				m.expires = m.said + r.timer
+			}
 			t.publish(text, r.members()...)
 		},
 		sign: event.Event{Kind: "message:new", SubjectID: fromAnswer},
@@ -290,6 +296,54 @@ func (t *trial) erase(d dice, by *person) *action {
 		},
 		sign:  event.Event{Kind: "message:deleted", SubjectID: m.id},
 		class: "delete " + m.id,
+	}
+}
+
+// conceal deletes a message for oneself alone.
+func (t *trial) conceal(d dice, by *person) *action {
+	m := t.message(d, by, d.oneIn(3))
+	if m == nil {
+		return nil
+	}
+	return &action{
+		what: "hide " + m.id, by: by, method: "DELETE", path: "/messages/{messageId}", verb: "message:delete", ids: map[string]any{"messageId": m.id},
+		body: map[string]any{"type": "for_me"},
+		want: func() verdict {
+			s := m.room.of(by)
+			return verdict(nil).add("MESSAGE_NOT_FOUND", s == nil || m.n <= s.floor() || m.expired)
+		},
+		done: func(json.RawMessage) { m.hiddenFrom[by] = true },
+		mine: func(answer json.RawMessage) { // what it says is the tombstone that it is for us
+			if a := decode[answered](t, answer); answer != nil && (!a.IsDeleted || a.Content != nil || a.ID != m.id) {
+				t.fail("not a tombstone: %s", answer)
+			}
+		},
+		sign:  event.Event{Kind: "message:hidden", ScopeID: by.id, SubjectID: m.id},
+		class: "hide " + by.id + m.id,
+	}
+}
+
+// timer sets after how long disappears what is said from now on.
+func (t *trial) timer(d dice, by *person) *action {
+	r := t.room(d, by, "")
+	if r == nil {
+		return nil
+	}
+	seconds := pick(d, []int64{0, 86400, 86400, 604800})
+	return &action{
+		what: fmt.Sprintf("timer of %d s in %s", seconds, r.id), by: by, method: "PUT", path: "/conversations/{conversationId}/disappearing-messages",
+		verb: "conversation:disappear", ids: map[string]any{"conversationId": r.id}, body: map[string]any{"timer": seconds},
+		want: func() (v verdict) {
+			s := r.of(by)
+			if s == nil {
+				return verdict{"CONVERSATION_NOT_FOUND"}
+			}
+			v = v.add("NOT_ADMIN", r.kind == "group" && !s.admin)
+			return v.add("BLOCKED", r.kind == "single" && apart(r.pair[0], r.pair[1]))
+		},
+		done:  func(json.RawMessage) { t.lasts(r, by, time.Duration(seconds)*time.Second) },
+		sign:  event.Event{Kind: "conversation:updated", ScopeID: r.id},
+		class: "run " + by.id + r.id,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/quckchat/quckchat/server/servertest"
 )
@@ -103,6 +104,7 @@ type wireRoom struct {
 	UnreadCount    int
 	IsArchived     bool
 	PinnedMessages []wirePin
+	Timer          int64 `json:"disappearingMessagesTimer"`
 }
 
 type wireFace struct {
@@ -253,8 +255,17 @@ func (d *device) hear(f servertest.Frame) {
 	case "message:edited":
 		d.changed(read[*wireMessage](d, f.Data))
 	case "message:deleted":
-		e := read[struct{ MessageID, ConversationID string }](d, f.Data)
+		e := read[struct {
+			MessageID, ConversationID string
+			Expired                   bool
+		}](d, f.Data)
+		if e.Expired {
+			d.drop(e.ConversationID, e.MessageID)
+		}
 		d.changed(&wireMessage{ID: e.MessageID, ConversationID: e.ConversationID, IsDeleted: true})
+	case "message:hidden":
+		e := read[struct{ MessageID, ConversationID string }](d, f.Data)
+		d.drop(e.ConversationID, e.MessageID)
 	case "message:read":
 		e := read[struct{ MessageID, UserID, ConversationID string }](d, f.Data)
 		d.hasRead(e.ConversationID, e.UserID, e.MessageID)
@@ -437,6 +448,21 @@ func (d *device) changed(m *wireMessage) {
 	k.put(m)
 }
 
+// drop takes a message off the screen without a trace.
+func (d *device) drop(roomID, messageID string) {
+	k := d.rooms[roomID]
+	if k == nil {
+		return
+	}
+	delete(k.messages, messageID)
+	delete(k.unread, messageID)
+	for _, m := range k.messages {
+		if m.ReplyTo != nil && m.ReplyTo.ID == messageID {
+			m.ReplyTo = nil
+		}
+	}
+}
+
 // put stores a message, and shows it wherever it is quoted.
 func (k *kept) put(m *wireMessage) {
 	if m.ReplyTo != nil && k.messages[m.ReplyTo.ID] != nil {
@@ -552,7 +578,7 @@ func (d *device) departed(roomID string, userIDs []string) {
 func (d *device) show(receipts bool) screen {
 	shown := screen{blocked: slices.Clone(d.set.BlockedUsers), hidesReads: !d.set.ReadReceipts, hidesSeen: !d.set.LastSeen}
 	for _, k := range d.rooms {
-		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread), archived: k.IsArchived}
+		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread), archived: k.IsArchived, timer: time.Duration(k.Timer) * time.Second}
 		if me := k.face(d.user.ID); me != nil {
 			c.muted, c.pinned = me.IsMuted, me.IsPinned
 		}

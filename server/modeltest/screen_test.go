@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // screen is what somebody sees, whoever says so: the model, the server's lists, or a device by what it heard. It is
@@ -23,6 +24,7 @@ type card struct {
 	unread                int
 	muted, pinned         bool
 	archived              bool
+	timer                 time.Duration
 	pins                  []string
 	people                []face
 	messages              []bubble
@@ -61,7 +63,7 @@ func (s screen) lines() (list []string) {
 	list = append(list, fmt.Sprintf("blocks %v, hides reading %v, presence %v", s.blocked, s.hidesReads, s.hidesSeen))
 	for _, c := range s.cards {
 		list = append(list, fmt.Sprintf("%s %s %q %q, %d unread, last %s at %s", c.kind, c.id, c.name, c.about, c.unread, c.last, c.lastAt))
-		list = append(list, fmt.Sprintf("  %s muted %v, pinned %v, archived %v, pins %v", c.id, c.muted, c.pinned, c.archived, c.pins))
+		list = append(list, fmt.Sprintf("  %s muted %v, pinned %v, archived %v, pins %v, timer %v", c.id, c.muted, c.pinned, c.archived, c.pins, c.timer))
 		for _, f := range c.people {
 			list = append(list, fmt.Sprintf("  %s %s %s has read to %s", c.id, f.role, f.id, f.read))
 		}

@@ -17,7 +17,7 @@ import (
 
 // storming are the actions of a storm: those whose event tells where in the order they stand.
 var storming = []func(t *trial, d dice, by *person) *action{
-	(*trial).send, (*trial).send, (*trial).send, (*trial).send, (*trial).edit, (*trial).erase, (*trial).read, (*trial).readMessage,
+	(*trial).send, (*trial).send, (*trial).send, (*trial).send, (*trial).edit, (*trial).erase, (*trial).conceal, (*trial).timer, (*trial).read, (*trial).readMessage,
 	(*trial).add, (*trial).remove, (*trial).leave, (*trial).rename, (*trial).promote, (*trial).group, (*trial).single, (*trial).dissolve,
 	(*trial).keep, (*trial).pin, (*trial).react, (*trial).react, (*trial).block, (*trial).settings,
 }

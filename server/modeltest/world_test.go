@@ -19,6 +19,7 @@ type world struct {
 	marks  int
 	tokens map[string]*token
 	events []event.Event // that the operation being followed left in the log, and others after it
+	ahead  time.Duration // of the clock, by which messages expire and can no longer be edited
 }
 
 // told takes the next message from the events of an operation: what the server says of itself has no answer to learn
@@ -50,6 +51,7 @@ type room struct {
 	stays       []*stay
 	log         []*message // by number, from 1
 	pins        []*message // whoever sees them
+	timer       time.Duration
 	lastAt      string
 	gone        bool
 }
@@ -81,6 +83,9 @@ type message struct {
 	by                 *person
 	reply              *message
 	edited, gone       bool
+	expired            bool // it is gone without a trace
+	hiddenFrom         map[*person]bool
+	said, expires      time.Duration // on the clock of the world; 0 is never
 	reactions          []reaction
 	createdAt          string
 	editedAt           string
@@ -143,7 +148,7 @@ func (w *world) settle() {
 		w.publish(r.about, r.members()...)
 		for _, m := range r.log {
 			for _, s := range r.stays {
-				if !m.gone && m.n > s.floor() && (!s.over || m.n <= s.last && m.revised < s.ended) {
+				if !m.gone && !m.expired && !m.hiddenFrom[s.who] && m.n > s.floor() && (!s.over || m.n <= s.last && m.revised < s.ended) {
 					w.publish(m.word, s.who)
 				}
 			}
@@ -209,15 +214,15 @@ func (s *stay) floor() int { return max(s.from, s.clear) }
 // sees reports whether somebody may know of a message at all, be it as a tombstone.
 func (m *message) sees(p *person) bool {
 	s := m.room.of(p)
-	return s != nil && m.n > s.floor()
+	return s != nil && m.n > s.floor() && !m.expired && !m.hiddenFrom[p]
 }
 
-// hearers are those who are told what becomes of a message: members who were there when it was sent, and have not
-// cleared it.
+// hearers are those who are told what becomes of a message: members who were there when it was sent, and have neither
+// cleared nor hidden it.
 func (m *message) hearers() []*person {
 	var list []*person
 	for _, s := range m.room.present() {
-		if m.n > s.floor() {
+		if m.n > s.floor() && !m.hiddenFrom[s.who] {
 			list = append(list, s.who)
 		}
 	}
@@ -249,7 +254,7 @@ func secret(a, b *person) bool { return a != b && (a.hidesReads || b.hidesReads)
 func (r *room) unread(p *person) int {
 	s, n := r.of(p), 0
 	for _, m := range r.log {
-		if m.n > max(s.floor(), s.read) && m.by != p && !m.gone && !m.notice {
+		if m.n > max(s.floor(), s.read) && m.by != p && m.sees(p) && !m.gone && !m.notice {
 			n++
 		}
 	}
@@ -336,7 +341,10 @@ func (w *world) notice(r *room, by *person, action string, about []*person, name
 
 // say adds a message.
 func (w *world) say(r *room, by *person, text, clientID string, reply *message, id, at string) *message {
-	m := &message{room: r, n: len(r.log) + 1, id: id, by: by, text: text, clientID: clientID, reply: reply, createdAt: at, revised: w.turns}
+	m := &message{
+		room: r, n: len(r.log) + 1, id: id, by: by, text: text, clientID: clientID, reply: reply, createdAt: at, revised: w.turns,
+		said: w.ahead, hiddenFrom: map[*person]bool{},
+	}
 	r.log, r.lastAt = append(r.log, m), at
 	return m
 }
@@ -345,6 +353,29 @@ func (w *world) say(r *room, by *person, text, clientID string, reply *message, 
 func (w *world) edit(m *message, text, at string) {
 	m.text, m.word, m.edited, m.editedAt, m.revised = text, text, true, at, w.turns
 	w.publish(text, m.hearers()...)
+}
+
+// passes moves the clock: what has expired by then is gone.
+func (w *world) passes(d time.Duration) {
+	w.ahead += d
+	for _, r := range w.rooms {
+		for _, m := range r.log {
+			if m.expires > 0 && m.expires <= w.ahead && !m.expired {
+				w.erase(m)
+				m.expired = true
+			}
+		}
+	}
+}
+
+// lasts sets after how long disappears what is sent from now on.
+func (w *world) lasts(r *room, by *person, timer time.Duration) {
+	if r.timer != timer {
+		r.timer = timer
+		if r.kind == "group" {
+			w.notice(r, by, "timer", nil, "")
+		}
+	}
 }
 
 // erase deletes a message for everyone.
@@ -385,7 +416,7 @@ func (w *world) pinning(r *room, m *message, by *person, on bool) (v verdict) {
 	}
 	count := 0
 	for _, p := range r.pins {
-		if p.n > lowest {
+		if p.n > lowest { // somebody may see it
 			count++
 		}
 	}
@@ -434,9 +465,9 @@ func (w *world) sending(r *room, by *person, text, clientID string, reply *messa
 		return nil, verdict{"CONVERSATION_NOT_FOUND"}
 	}
 	v = v.add("BLOCKED", r.kind == "single" && apart(r.pair[0], r.pair[1]))
-	v = v.add("REPLY_NOT_FOUND", replyID != "" && (reply == nil || reply.room != r || reply.n <= s.floor() || reply.gone))
+	v = v.add("REPLY_NOT_FOUND", replyID != "" && (reply == nil || reply.room != r || !reply.sees(by) || reply.gone))
 	for _, m := range r.log {
-		if clientID != "" && m.by == by && m.clientID == clientID {
+		if clientID != "" && m.by == by && m.clientID == clientID && !m.expired {
 			first = m
 		}
 	}
@@ -454,7 +485,7 @@ func (w *world) editing(m *message, by *person) (v verdict) {
 	if !m.sees(by) {
 		return verdict{"MESSAGE_NOT_FOUND"}
 	}
-	v = v.add("MESSAGE_NOT_EDITABLE", m.by != by || m.gone || m.notice)
+	v = v.add("MESSAGE_NOT_EDITABLE", m.by != by || m.gone || m.notice || w.ahead-m.said > 24*time.Hour)
 	return v.add("BLOCKED", m.room.kind == "single" && apart(m.room.pair[0], m.room.pair[1]))
 }
 
@@ -501,21 +532,35 @@ func (w *world) show(p *person, receipts bool) screen {
 }
 
 // blur takes out of a screen what its owner is not told of when it changes: how far people have read who now show it and
-// now do not.
+// now do not, and those who read to a message that has expired; and when the last thing was said that they do not see.
 func (w *world) blur(p *person, s screen) screen {
-	for _, c := range s.cards {
-		for i, f := range c.people {
-			if f.id != p.id && (p.coy || w.personOf(f.id).coy) {
-				c.people[i].read = "somewhere"
+	for i, c := range s.cards {
+		at := slices.IndexFunc(w.rooms, func(r *room) bool { return r.id == c.id })
+		if at < 0 {
+			continue
+		}
+		r := w.rooms[at]
+		if n := len(r.log); n > 0 && !r.log[n-1].sees(p) {
+			s.cards[i].lastAt = "some time"
+		}
+		for j, f := range c.people {
+			if o := w.personOf(f.id); r.lost(o) || f.id != p.id && (p.coy || o.coy) {
+				c.people[j].read = "somewhere"
 			}
 		}
 	}
-	return s
+	return s.sorted()
+}
+
+// lost reports whether what somebody has read to, or shows, has expired.
+func (r *room) lost(p *person) bool {
+	s := r.of(p)
+	return s != nil && slices.ContainsFunc([]int{s.read, s.shown}, func(at int) bool { return at > s.from && r.log[at-1].expired })
 }
 
 func (r *room) show(p *person, receipts bool) card {
 	s := r.of(p)
-	c := card{id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p), muted: s.muted, pinned: s.pinned, archived: s.archived}
+	c := card{timer: r.timer, id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p), muted: s.muted, pinned: s.pinned, archived: s.archived}
 	for _, o := range r.present() {
 		f := face{id: o.who.id, role: "member"}
 		if o.admin {
@@ -525,13 +570,16 @@ func (r *room) show(p *person, receipts bool) card {
 		if o.who == p {
 			at = o.read
 		}
+		for at > o.from && r.log[at-1].expired { // the last one that is still there
+			at--
+		}
 		if at > o.from && !secret(p, o.who) {
 			f.read = r.log[at-1].id
 		}
 		c.people = append(c.people, f)
 	}
 	for _, m := range r.log {
-		if m.n <= s.floor() || m.gone {
+		if !m.sees(p) || m.gone {
 			continue
 		}
 		if slices.Contains(r.pins, m) {
@@ -546,7 +594,7 @@ func (m *message) show(p *person, floor int, receipts bool) bubble {
 	b := bubble{id: m.id, n: m.n, by: m.by.id, text: m.text, clientID: m.clientID, createdAt: m.createdAt, edited: m.edited, editedAt: m.editedAt}
 	if m.reply != nil {
 		b.reply = m.reply.id
-		if m.reply.n > floor {
+		if m.reply.n > floor && !m.reply.expired && !m.reply.hiddenFrom[p] {
 			b.quote = m.reply.text
 			if m.reply.gone {
 				b.quote = tombstone
