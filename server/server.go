@@ -25,6 +25,7 @@ import (
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/chat"
+	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/hub"
@@ -56,7 +57,7 @@ type Server struct {
 	events      *event.Log
 	jobs        *job.Queue
 	account     *account.Service
-	search      *chat.Search
+	search      *search.Index
 	chat        *chat.Service
 	hub         *hub.Hub
 	limit       *limiter // nil when rate limits are off
@@ -125,7 +126,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 		Privacy: func(userID string, p account.Privacy) { s.hub.SetPrivacy(userID, hub.Privacy(p)) },
 	})
 	s.events.Register(s.account.Events()...)
-	if s.search, err = chat.OpenSearch(filepath.Join(dir, "search.db"), s.db, s.events, s.log); err != nil {
+	if s.search, err = search.Open(filepath.Join(dir, "search.db"), s.db, s.events, s.log); err != nil {
 		return err
 	}
 	s.opened(s.search)

@@ -8,7 +8,7 @@
 // when they joined. A stranger and somebody who has left get CONVERSATION_NOT_FOUND.
 //
 // One file is one feature: conversation, member, message (sending), forward, history, edit (and delete), reaction, receipt,
-// search, typing; render has the forms that late readers of the event log get.
+// find (over the package search), typing; render has the forms that late readers of the event log get.
 package chat
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/job"
@@ -30,7 +31,7 @@ type Service struct {
 	jobs   *job.Queue
 	config *config.Live
 	log    *slog.Logger
-	search *Search
+	search *search.Index
 	typing *typists
 	sweep  *sweeper
 
@@ -44,7 +45,7 @@ type Options struct {
 	Jobs   *job.Queue
 	Config *config.Live
 	Log    *slog.Logger
-	Search *Search
+	Search *search.Index
 	// Presence adds to people who share a conversation with the viewer whether they are here.
 	Presence func(q storage.Querier, viewer string, people []*account.Public) error
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"github.com/quckchat/quckchat/server/chat"
+	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/servertest"
 )
 
@@ -29,8 +29,8 @@ type answer struct {
 	Current    bool
 }
 
-// search searches and checks what must be true of every answer.
-func search(t *testing.T, u *servertest.User, q, more string) answer {
+// searched searches and checks what must be true of every answer.
+func searched(t *testing.T, u *servertest.User, q, more string) answer {
 	t.Helper()
 	a := fetch[answer](u, "GET", "/messages/search/query?q="+url.QueryEscape(q)+more, nil)
 	if len(a.Items) != len(a.Messages) || len(a.Matches) != len(a.Messages) || a.Total < len(a.Messages) {
@@ -74,9 +74,9 @@ func removeIndex(s *servertest.Server) {
 }
 
 // status asks how the index is.
-func status(t *testing.T, s *servertest.Server) chat.SearchStatus {
+func status(t *testing.T, s *servertest.Server) search.IndexStatus {
 	t.Helper()
-	return fetch[chat.SearchStatus](admin(t, s), "GET", "/admin/search", nil)
+	return fetch[search.IndexStatus](admin(t, s), "GET", "/admin/search", nil)
 }
 
 // admin is somebody who administers.
@@ -120,14 +120,14 @@ func TestSearchFiltersByPersonPlaceAndContent(t *testing.T) {
 		for _, i := range want {
 			wanted = append(wanted, all[i])
 		}
-		if got := texts(search(t, bob, q, "").Messages); !slices.Equal(got, wanted) {
+		if got := texts(searched(t, bob, q, "").Messages); !slices.Equal(got, wanted) {
 			t.Errorf("%q finds %q, want %q", q, got, wanted)
 		}
 	}
-	if got := texts(search(t, cem, "apple in:work", "").Messages); len(got) != 0 {
+	if got := texts(searched(t, cem, "apple in:work", "").Messages); len(got) != 0 {
 		t.Errorf("in a conversation of others: %q", got)
 	}
-	if got := texts(search(t, cem, "apple", "&type=image").Messages); !slices.Equal(got, []string{"apple picture"}) {
+	if got := texts(searched(t, cem, "apple", "&type=image").Messages); !slices.Equal(got, []string{"apple picture"}) {
 		t.Errorf("with the old parameter for a type: %q", got)
 	}
 }
@@ -156,7 +156,7 @@ func TestDatesOfASearchAreOfTheTimeZoneOfWhoAsks(t *testing.T) {
 		{bob, "begins after:2026-05-31", nil}, {ada, "begins during:2026", []string{"june", "london", "may begins in tokyo"}}, {ada, "begins on:2025", nil},
 		{ada, "begins on:2026-02-30", nil}, // no date, but words
 	} {
-		got := texts(search(t, test.who, test.q, "").Messages)
+		got := texts(searched(t, test.who, test.q, "").Messages)
 		ok := len(got) == len(test.want)
 		for _, part := range test.want {
 			ok = ok && slices.ContainsFunc(got, func(text string) bool { return strings.Contains(text, part) })
@@ -182,15 +182,15 @@ func TestHitsComeWithTheWordsMarked(t *testing.T) {
 		"ada about": {"ask @[Ada] L [about] needles"}, "in:bob creme": {},
 		"针": {"…" + strings.Repeat("散", 20) + "[针]"},
 	} {
-		if got := search(t, ada, q, "").marked(); q != "in:bob creme" && !slices.Equal(got, want) {
+		if got := searched(t, ada, q, "").marked(); q != "in:bob creme" && !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", q, got, want)
 		}
 	}
-	got := search(t, bob, "needle is", "").marked()
+	got := searched(t, bob, "needle is", "").marked()
 	if len(got) != 1 || !strings.HasPrefix(got[0], "…") || !strings.HasSuffix(got[0], "…") || !strings.Contains(got[0], "words the [needle] [is] here and") || len(got[0]) > 300 {
 		t.Errorf("of a long message: %q", got)
 	}
-	if got := search(t, bob, "from:ada", "").marked(); len(got) != 8 || strings.Contains(strings.Join(got[1:], ""), "[") {
+	if got := searched(t, bob, "from:ada", "").marked(); len(got) != 8 || strings.Contains(strings.Join(got[1:], ""), "[") {
 		t.Errorf("without words: %q", got)
 	}
 }
@@ -209,16 +209,16 @@ func TestTheBestHitsHaveTheVeryWords(t *testing.T) {
 		ada.Send(room, fmt.Sprint("the party starts ", i))
 	}
 	indexed(t, ada, room)
-	list := search(t, bob, "art", "&sort=best&limit=3")
+	list := searched(t, bob, "art", "&sort=best&limit=3")
 	if got := list.Messages; len(got) != 3 || got[0].ID != best || !strings.Contains(got[1].text(), "the word art") || list.Total != 13 || !list.HasMore {
 		t.Errorf("best first: %q of %d", texts(got), list.Total)
 	}
-	if got := search(t, bob, "art", "&limit=3").Messages; got[0].text() != "the party starts 9" {
+	if got := searched(t, bob, "art", "&limit=3").Messages; got[0].text() != "the party starts 9" {
 		t.Errorf("newest first: %q", texts(got))
 	}
 	seen := map[string]bool{}
 	for cursor := ""; ; {
-		page := search(t, bob, "art", "&sort=best&limit=4"+cursor)
+		page := searched(t, bob, "art", "&sort=best&limit=4"+cursor)
 		for _, m := range page.Messages {
 			if seen[m.ID] {
 				t.Errorf("%s comes twice", m.text())
@@ -248,7 +248,7 @@ func TestPagesByCursorStandStillWhileOthersWrite(t *testing.T) {
 	got := []string{}
 	var last answer
 	for cursor := ""; ; cursor = "&cursor=" + last.NextCursor {
-		last = search(t, bob, "item", "&limit=6"+cursor)
+		last = searched(t, bob, "item", "&limit=6"+cursor)
 		for _, m := range last.Messages {
 			got = append(got, m.text())
 		}
@@ -269,7 +269,7 @@ func TestPagesByCursorStandStillWhileOthersWrite(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("pages: %q", got)
 	}
-	search(t, bob, "item", "&cursor=nonsense")
+	searched(t, bob, "item", "&cursor=nonsense")
 }
 
 func TestSearchShowsOnlyWhatSomebodyMaySee(t *testing.T) {
@@ -289,7 +289,7 @@ func TestSearchShowsOnlyWhatSomebodyMaySee(t *testing.T) {
 		ada: {"plum before", "plum reply", "plum hidden", "plum after"}, bob: {"plum before", "plum reply", "plum after"}, cem: {"plum reply", "plum hidden", "plum after"}, dan: {},
 	} {
 		for _, more := range []string{"", "&sort=best"} {
-			a := search(t, who, "plum", more)
+			a := searched(t, who, "plum", more)
 			got := texts(a.Messages)
 			slices.Sort(got)
 			slices.Sort(want)
@@ -298,14 +298,14 @@ func TestSearchShowsOnlyWhatSomebodyMaySee(t *testing.T) {
 			}
 		}
 	}
-	if m := search(t, cem, "reply", "").Messages; len(m) != 1 || m[0].ReplyTo != nil {
+	if m := searched(t, cem, "reply", "").Messages; len(m) != 1 || m[0].ReplyTo != nil {
 		t.Errorf("what was before they joined: %+v", m)
 	}
 	dan.Do("GET", "/messages/search/query?q=plum&conversationId="+room, nil).Fails(404, "CONVERSATION_NOT_FOUND")
 	bob.Do("DELETE", "/conversations/"+room+"/messages", nil).OK(nil)
 	ada.Send(room, "plum later")
 	indexed(t, ada, room)
-	if got := texts(search(t, bob, "plum", "").Messages); !slices.Equal(got, []string{"plum later"}) {
+	if got := texts(searched(t, bob, "plum", "").Messages); !slices.Equal(got, []string{"plum later"}) {
 		t.Errorf("after clearing: %q", got)
 	}
 }
@@ -321,7 +321,7 @@ func TestPagesAreFullAlthoughTheIndexIsBehind(t *testing.T) {
 	write(t, s, "UPDATE message SET deleted_at = 1, content = NULL WHERE content LIKE 'item %' AND n % 2 = 0") // the index is not told
 	got := []string{}
 	for skip := 0; skip < 15; skip += 4 {
-		a := search(t, bob, "item", fmt.Sprint("&limit=4&skip=", skip))
+		a := searched(t, bob, "item", fmt.Sprint("&limit=4&skip=", skip))
 		if a.Total != 15 {
 			t.Errorf("total %d", a.Total)
 		}
@@ -411,7 +411,7 @@ func TestHistoryAroundAHit(t *testing.T) {
 	for _, query := range []string{"?around=" + elsewhere, "?after=" + elsewhere, "?around=nonsense"} {
 		ada.Do("GET", "/messages/conversation/"+room+query, nil).Fails(404, "MESSAGE_NOT_FOUND")
 	}
-	hit := search(t, bob, "m17", "").Messages
+	hit := searched(t, bob, "m17", "").Messages
 	if len(hit) > 0 && page(bob, "?limit=3&around="+hit[0].ID) != "m16 m17 m18" {
 		t.Errorf("from a hit to its place: %s", page(bob, "?limit=3&around="+hit[0].ID))
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quckchat/quckchat/server/chat"
+	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/servertest"
 )
 
@@ -273,7 +273,7 @@ func TestTheIndexMayBeHarmedWhileTheServerRuns(t *testing.T) {
 		})
 		if test.noticed {
 			eventually(t, "there is a new file after the index was "+test.what, func() bool {
-				return fetch[chat.SearchStatus](root, "GET", "/admin/search", nil).State == "ready" && ask(path, "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'marker') FROM progress")
+				return fetch[search.IndexStatus](root, "GET", "/admin/search", nil).State == "ready" && ask(path, "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'marker') FROM progress")
 			})
 		}
 	}
@@ -317,17 +317,17 @@ func TestTheIndexIsMadeAnewOnCommandWhileItServes(t *testing.T) {
 	}
 	write(t, s, "UPDATE message SET content = 'hazelnut' WHERE n <= 100") // which the index is not told
 	root := admin(t, s)
-	before := fetch[chat.SearchStatus](root, "POST", "/admin/search/rebuild", nil)
+	before := fetch[search.IndexStatus](root, "POST", "/admin/search/rebuild", nil)
 	if before.State != "rebuilding" && before.State != "ready" || before.Messages != 1200 {
 		t.Errorf("asked: %+v", before)
 	}
 	root.Do("POST", "/admin/search/rebuild", nil).OK(nil) // again is no more
 	eventually(t, "it is made, and answers all the while", func() bool {
-		a := search(t, bob, "walnut", "")
+		a := searched(t, bob, "walnut", "")
 		if len(a.Messages) != 20 || !a.Current {
 			t.Errorf("meanwhile: %d messages, current %v", len(a.Messages), a.Current)
 		}
-		st := fetch[chat.SearchStatus](root, "GET", "/admin/search", nil)
+		st := fetch[search.IndexStatus](root, "GET", "/admin/search", nil)
 		return st.State == "ready" && st.Total == 0
 	})
 	if _, total := found(bob, "hazelnut", ""); total != 100 {

@@ -268,3 +268,12 @@ func hidersOf(q storage.Querier, ids []string) (map[string][]string, error) {
 	}
 	return found, nil
 }
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -354,7 +354,7 @@ func (s *Service) FindIn(ctx context.Context, by api.Caller, in *FindInInput) (*
 	if err != nil {
 		return nil, err
 	}
-	return &MessagePage{Messages: found.Messages, Total: int64(found.Total), HasMore: skip+limit < found.Total}, nil
+	return &MessagePage{Messages: found.Messages, Total: int64(found.Total), HasMore: found.HasMore}, nil
 }
 
 func schemaOf[T any](r huma.Registry) *huma.Schema {

@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"bytes"
@@ -36,11 +36,11 @@ func (l *logged) count(part string) int {
 }
 
 // openTestSearch opens a search of a database with some messages, and runs it.
-func openTestSearch(t *testing.T, messages int) (*Search, *logged) {
+func openTestSearch(t *testing.T, messages int) (*Index, *logged) {
 	t.Helper()
 	dir, text := t.TempDir(), &logged{}
 	log := slog.New(slog.NewTextHandler(text, nil))
-	events := event.New(log, event.Kind{Name: MessageNew, Render: func(storage.Querier, []event.Event) ([]any, error) { return nil, nil }})
+	events := event.New(log, event.Kind{Name: "message:new", Render: func(storage.Querier, []event.Event) ([]any, error) { return nil, nil }})
 	db, err := storage.Open(storage.Options{Path: filepath.Join(dir, "quckchat.db"), AfterBatch: events.Flush})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func openTestSearch(t *testing.T, messages int) (*Search, *logged) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := OpenSearch(filepath.Join(dir, "search.db"), db, events, log)
+	x, err := Open(filepath.Join(dir, "search.db"), db, events, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,12 @@ func openTestSearch(t *testing.T, messages int) (*Search, *logged) {
 }
 
 // hits counts the messages with a common word; -1 when the index cannot say.
-func (x *Search) hits(t *testing.T) (n int) {
+func (x *Index) hits(t *testing.T) (n int) {
 	t.Helper()
 	err := x.read(t.Context(), func(v storage.View) error {
 		return v.QueryRow("SELECT count(*) FROM word CROSS JOIN doc d ON d.id = word.rowid WHERE word MATCH 'common'").Scan(&n)
 	})
-	if errors.Is(err, errNoIndex) {
+	if errors.Is(err, errNone) {
 		return -1
 	}
 	if err != nil {
@@ -105,14 +105,14 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func (x *Search) settled() bool {
+func (x *Index) settled() bool {
 	return !x.filling.Load() && !x.wanted.Load() && !x.damaged.Load()
 }
 
 func TestTheLogSaysOnceThatTheIndexIsGone(t *testing.T) {
 	x, text := openTestSearch(t, 1500)
 	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
-	if err := removeIndex(x.path); err != nil {
+	if err := removeFiles(x.path); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
@@ -154,7 +154,7 @@ func TestADamagedIndexIsThrownAwayOnceItIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = x.db.Write(t.Context(), "test", func(tx *storage.Tx) error {
-				_, err := x.events.Emit(tx, event.Event{Kind: MessageNew, Scope: event.ScopeConversation, ScopeID: "c", SubjectID: "nothing"}, nil)
+				_, err := x.events.Emit(tx, event.Event{Kind: "message:new", Scope: event.ScopeConversation, ScopeID: "c", SubjectID: "nothing"}, nil)
 				return err
 			})
 			if err != nil {
@@ -172,7 +172,7 @@ func TestAnInterruptedIndexIsGoneOnWith(t *testing.T) {
 	x, _ := openTestSearch(t, 1500)
 	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
 	path := filepath.Join(t.TempDir(), "search.db")
-	index, err := openIndex(storage.Options{Path: path})
+	index, err := openFile(storage.Options{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestAnInterruptedIndexIsGoneOnWith(t *testing.T) {
 
 // TestTheIndexLearnsAndForgetsWords holds the list of words equal to the words of the documents.
 func TestTheIndexLearnsAndForgetsWords(t *testing.T) {
-	x, err := openIndex(storage.Options{Path: filepath.Join(t.TempDir(), "search.db")})
+	x, err := openFile(storage.Options{Path: filepath.Join(t.TempDir(), "search.db")})
 	if err != nil {
 		t.Fatal(err)
 	}

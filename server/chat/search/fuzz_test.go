@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"path/filepath"
@@ -74,11 +74,11 @@ func FuzzQuery(f *testing.F) {
 		}
 		p := lookedUp(q)
 		for _, content := range []string{content, text} {
-			m := p.mark(&Message{ID: "x", Content: &content})
+			m := p.mark(content)
 			last := 0
 			for _, h := range m.Highlights {
-				if h[0] < last || h[1] <= h[0] || h[1] > utf16Len(m.Snippet) {
-					t.Fatalf("%q in %q: snippet %q, highlights %v", text, content, m.Snippet, m.Highlights)
+				if h[0] < last || h[1] <= h[0] || h[1] > utf16Len(m.Text) {
+					t.Fatalf("%q in %q: snippet %q, highlights %v", text, content, m.Text, m.Highlights)
 				}
 				last = h[1]
 			}
@@ -91,7 +91,7 @@ func FuzzExpression(f *testing.F) {
 	for _, seed := range querySeeds {
 		f.Add(seed)
 	}
-	x, err := openIndex(storage.Options{Path: filepath.Join(f.TempDir(), "search.db")})
+	x, err := openFile(storage.Options{Path: filepath.Join(f.TempDir(), "search.db")})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,6 @@
--- owner: server/chat
+-- owner: server/chat/search
 -- What can be searched: every visible message with its folded words, and how far in the event log they go. Rebuildable from
--- quckchat.db: instead of a migration, a change of these tables raises indexVersion (searchindex.go), and the index is made anew.
+-- quckchat.db: instead of a migration, a change of these tables raises formVersion (file.go), and the index is made anew.
 CREATE TABLE doc (
     id              INTEGER PRIMARY KEY, -- rises with time
     message_id      TEXT    NOT NULL UNIQUE,

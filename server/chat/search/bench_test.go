@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/storage"
 )
@@ -78,16 +77,16 @@ func BenchmarkIndex(b *testing.B) {
 	}
 	for b.Loop() {
 		path := filepath.Join(b.TempDir(), "search.db")
-		x, err := openIndex(storage.Options{Path: path})
+		x, err := openFile(storage.Options{Path: path})
 		if err != nil {
 			b.Fatal(err)
 		}
 		start := cpuTime()
-		for i := 0; i < count; i += indexBatch {
-			for j := i; j < i+indexBatch; j++ {
+		for i := 0; i < count; i += followBatch {
+			for j := i; j < i+followBatch; j++ {
 				docs[j].doc.describe(texts[j], false, nil, "")
 			}
-			if err := x.write(b.Context(), docs[i:i+indexBatch], nil); err != nil {
+			if err := x.write(b.Context(), docs[i:i+followBatch], nil); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -115,15 +114,15 @@ func BenchmarkFindAmongAMillion(b *testing.B) {
 		from  int
 	}{{"everybody", rooms, 0}, {"in 250 small", 250, 0}, {"in 250 large", 250, 750}, {"in 40 small", 40, 0}, {"in 3 small", 3, 0}, {"in the largest", 1, rooms - 1}} {
 		by := w.member(test.who, test.from, test.rooms)
-		for name, in := range map[string]FindInput{
-			"common": {Q: common + " "}, "two common": {Q: common + " " + second}, "rare": {Q: rare}, "phrase": {Q: `"` + common + " " + second + `"`}, "substring": {Q: "ing"},
-			"without": {Q: common + " -" + second}, "has and before": {Q: common + " before:2001"}, "best": {Q: common, Sort: "best"}, "only a filter": {Q: "from:me"},
+		for name, in := range map[string]Request{
+			"common": {Text: common + " "}, "two common": {Text: common + " " + second}, "rare": {Text: rare}, "phrase": {Text: `"` + common + " " + second + `"`}, "substring": {Text: "ing"},
+			"without": {Text: common + " -" + second}, "has and before": {Text: common + " before:2001"}, "best": {Text: common, Best: true}, "only a filter": {Text: "from:me"},
 		} {
 			in.Limit = 20
 			b.Run(strings.ReplaceAll(test.who+"/"+name, " ", "_"), func(b *testing.B) {
 				total, start := 0, cpuTime()
 				for b.Loop() {
-					out, err := w.s.Find(b.Context(), by, &in)
+					out, err := w.x.Find(b.Context(), by, in)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -138,7 +137,8 @@ func BenchmarkFindAmongAMillion(b *testing.B) {
 
 type benchWorld struct {
 	b      *testing.B
-	s      *Service
+	db     *storage.DB
+	x      *Index
 	corpus *corpus
 	rooms  []string
 }
@@ -155,13 +155,13 @@ func newBenchWorld(b *testing.B, count, rooms int) *benchWorld {
 	}
 	b.Cleanup(func() { db.Close() })
 	events := event.New(log)
-	x, err := OpenSearch(filepath.Join(dir, "search.db"), db, events, log)
+	x, err := Open(filepath.Join(dir, "search.db"), db, events, log)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { x.Close() })
 	x.filling.Store(false)
-	w := &benchWorld{b, &Service{db: db, search: x, log: log}, newCorpus(200_000), make([]string, rooms)}
+	w := &benchWorld{b, db, x, newCorpus(200_000), make([]string, rooms)}
 	last := make([]int64, rooms)
 	if !db.Fresh() {
 		w.read("SELECT id FROM conversation ORDER BY id", &w.rooms)
@@ -199,13 +199,13 @@ func newBenchWorld(b *testing.B, count, rooms int) *benchWorld {
 }
 
 func (w *benchWorld) write(fn func(tx *storage.Tx) error) {
-	if err := w.s.db.Write(context.Background(), "bench", fn); err != nil {
+	if err := w.db.Write(context.Background(), "bench", fn); err != nil {
 		w.b.Fatal(err)
 	}
 }
 
 func (w *benchWorld) read(text string, into *[]string) {
-	err := w.s.db.Read(context.Background(), func(v storage.View) error {
+	err := w.db.Read(context.Background(), func(v storage.View) error {
 		rows, err := v.Query(text)
 		if err == nil {
 			*into, err = scanIDs(rows)
@@ -221,17 +221,14 @@ func (w *benchWorld) exec(text string, args ...any) {
 	w.write(func(tx *storage.Tx) error { _, err := tx.Exec(text, args...); return err })
 }
 
-// member makes somebody who is in some of the rooms.
-func (w *benchWorld) member(name string, from, n int) api.Caller {
-	id := storage.NewID()
-	w.exec(`INSERT INTO user (id, username, username_key, display_name, created_at, updated_at) VALUES (?, ?, ?, ?, 0, 0)`, id, name+id, name+id, name)
-	w.write(func(tx *storage.Tx) error {
-		for _, room := range w.rooms[from : from+n] {
-			if _, err := tx.Exec("INSERT INTO member (conversation_id, user_id, joined_seq, joined_at) VALUES (?, ?, 1, 0)", room, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return api.Caller{UserID: id, Role: api.RoleUser}
+// member is somebody who is in some of the rooms.
+func (w *benchWorld) member(name string, from, n int) Scope {
+	scope := Scope{storage.NewID(), map[string]int64{}}
+	w.exec(`INSERT INTO user (id, username, username_key, display_name, created_at, updated_at) VALUES (?, ?, ?, ?, 0, 0)`,
+		scope.UserID, name+scope.UserID, name+scope.UserID, name)
+	for _, room := range w.rooms[from : from+n] {
+		w.exec("INSERT INTO member (conversation_id, user_id, joined_seq, joined_at) VALUES (?, ?, 1, 0)", room, scope.UserID)
+		scope.Floors[room] = 0
+	}
+	return scope
 }

@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"context"
@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/quckchat/quckchat/server/api"
-	"github.com/quckchat/quckchat/server/audit"
 	"github.com/quckchat/quckchat/storage"
 )
 
-// SearchStatus is the state of the search index.
-type SearchStatus struct {
+// IndexStatus is the state of the search index.
+type IndexStatus struct {
 	State    string `json:"state"`    // ready, building (it serves what it has so far), rebuilding (the old one serves meanwhile), unavailable
 	Current  bool   `json:"current"`  // a search finds everything that is older than a few seconds
 	Messages int64  `json:"messages"` // in the index that serves
@@ -25,23 +23,14 @@ type SearchStatus struct {
 	Problem  string `json:"problem,omitempty"` // why the last attempt to make or to follow failed
 }
 
-// searchRoutes are the operations on the index.
-func (s *Service) searchRoutes() []api.Row {
-	return []api.Row{
-		api.Op("GET /admin/search", "search:status", api.RoleAdmin, api.TierAdmin, s.SearchStatus, api.Doc("The state of the search index.")),
-		api.Op("POST /admin/search/rebuild", "search:rebuild", api.RoleSuperAdmin, api.TierAdmin, s.RebuildSearch, api.Doc("Make the search index anew, in the background; the old one serves meanwhile.")),
-	}
-}
-
-// SearchStatus says how the search index is.
-func (s *Service) SearchStatus(ctx context.Context, _ api.Caller, _ *struct{}) (*SearchStatus, error) {
-	x := s.search
-	out := &SearchStatus{State: "ready", Version: indexVersion, Done: x.done.Load(), Total: x.total.Load()}
+// Status says how the index is.
+func (x *Index) Status(ctx context.Context) (*IndexStatus, error) {
+	out := &IndexStatus{State: "ready", Version: formVersion, Done: x.done.Load(), Total: x.total.Load()}
 	var seq int64
 	err := x.read(ctx, func(v storage.View) error {
 		return v.QueryRow("SELECT (SELECT count(*) FROM doc), (SELECT count(*) FROM term), (SELECT seq FROM progress)").Scan(&out.Messages, &out.Words, &seq)
 	})
-	if err != nil && !errors.Is(err, errNoIndex) {
+	if err != nil && !errors.Is(err, errNone) {
 		return nil, fmt.Errorf("read search index: %w", err)
 	}
 	switch {
@@ -62,16 +51,4 @@ func (s *Service) SearchStatus(ctx context.Context, _ api.Caller, _ *struct{}) (
 		out.Bytes = info.Size()
 	}
 	return out, nil
-}
-
-// RebuildSearch has the search index made anew, unless that is going on already.
-func (s *Service) RebuildSearch(ctx context.Context, by api.Caller, _ *struct{}) (*SearchStatus, error) {
-	err := s.db.Write(ctx, "search.rebuild", func(tx *storage.Tx) error {
-		return audit.Record(tx, by, "search_rebuild", audit.Target{}, nil, nil)
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.search.Rebuild()
-	return s.SearchStatus(ctx, by, nil)
 }

@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"cmp"
@@ -12,6 +12,11 @@ import (
 
 	"github.com/quckchat/quckchat/storage"
 )
+
+// knownMax is how many tokens are remembered to be in the table term: most words of a message are.
+const knownMax = 1 << 16
+
+var knownSeed = maphash.MakeSeed()
 
 // learn adds the tokens of a text to the table of terms, where they are new.
 func (b *batch) learn(text string) error {

@@ -1,21 +1,16 @@
-package chat
+package search
 
 import (
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/quckchat/quckchat/storage"
 )
 
-// Match says why a message was found: a piece of its text, and which parts of the piece to mark. It is plain text.
-type Match struct {
-	MessageID  string   `json:"messageId"`
-	Snippet    string   `json:"snippet"`
-	Highlights [][2]int `json:"highlights"` // start and end in UTF-16 code units, as JavaScript, Java and Swift count
+// Snippet is a piece of a text, and which parts of the piece were searched for.
+type Snippet struct {
+	Text       string   // plain
+	Highlights [][2]int // start and end in UTF-16 code units, as JavaScript, Java and Swift count
 }
 
 // The size of a snippet in bytes: how much stands before the first mark, and how much there is at most. Both end between
@@ -49,13 +44,12 @@ func (m matcher) at(tokens []string, i int) (n int, whole bool) {
 	return 0, false
 }
 
-// mark makes the snippet of a message.
-func (p *plan) mark(m *Message) Match {
-	match := Match{MessageID: m.ID, Highlights: [][2]int{}}
-	if m.Content == nil {
-		return match
-	}
-	text := plainMentions(*m.Content)
+// Mark makes the snippet of a message that was found.
+func (r *Result) Mark(content string) Snippet { return r.plan.mark(content) }
+
+func (p *plan) mark(content string) Snippet {
+	out := Snippet{Highlights: [][2]int{}}
+	text := plainMentions(content)
 	spans := p.spans(text)
 	first := 0
 	if len(spans) > 0 {
@@ -74,7 +68,7 @@ func (p *plan) mark(m *Message) Match {
 		start := units + utf16Len(text[at:s[0]])
 		units = start + utf16Len(text[s[0]:s[1]])
 		at = s[1]
-		match.Highlights = append(match.Highlights, [2]int{start, units})
+		out.Highlights = append(out.Highlights, [2]int{start, units})
 	}
 	b.WriteString(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -85,8 +79,8 @@ func (p *plan) mark(m *Message) Match {
 	if to < len(text) {
 		b.WriteString("…")
 	}
-	match.Snippet = b.String()
-	return match
+	out.Text = b.String()
+	return out
 }
 
 // spans returns the bytes of the text that were searched for, in order, not overlapping.
@@ -192,49 +186,4 @@ func utf16Len(text string) (n int) {
 		}
 	}
 	return n
-}
-
-// weights returns how much each matcher says: rare words more than common ones. The index numbers words in the order of
-// their first use, and common ones come early.
-func (p *plan) weights(v storage.View) ([]float64, error) {
-	var all int64
-	if err := v.QueryRow("SELECT coalesce(max(id), 1) FROM term").Scan(&all); err != nil {
-		return nil, fmt.Errorf("weigh words: %w", err)
-	}
-	list := make([]float64, len(p.matchers))
-	for i, m := range p.matchers {
-		for _, t := range m.tokens {
-			var id int64
-			if err := v.QueryRow("SELECT coalesce((SELECT id FROM term WHERE text = ?), ?)", t, all).Scan(&id); err != nil {
-				return nil, fmt.Errorf("weigh words: %w", err)
-			}
-			list[i] += 1 + math.Log1p(float64(id))
-		}
-	}
-	return list, nil
-}
-
-// score says how well a hit fits, in the manner of BM25: the weight of each word, how often it is there, less so in a
-// long text; the very word counts more than a part of one, and what is new up to twice as much as what is old.
-func (p *plan) score(h hit, weights []float64, now int64) float64 {
-	const k, b, usual = 1.2, 0.5, 12.0 // saturation, the influence of length, tokens of a usual message
-	const month = 30 * 24 * 3600 * 1000.0
-	tokens := strings.Fields(h.text)
-	sum := 0.0
-	for i, m := range p.matchers {
-		often, part := 0.0, false
-		for at := range tokens {
-			if n, exact := m.at(tokens, at); exact {
-				often++
-			} else if n > 0 {
-				part = true
-			}
-		}
-		if often == 0 && part {
-			often = 0.3
-		}
-		sum += weights[i] * often * (k + 1) / (often + k*(1-b+b*float64(len(tokens))/usual))
-	}
-	age := max(0, float64(now-h.created)) / month
-	return (sum + 0.01) * (1 + 1/(1+age))
 }

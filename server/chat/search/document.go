@@ -1,4 +1,4 @@
-package chat
+package search
 
 import (
 	"database/sql"
@@ -19,10 +19,14 @@ const tagMark = "\u0080"
 
 // The tags of the index: a letter and what it stands for, in letters and digits.
 func conversationTag(id string) string { return tagMark + "c" + id }
-func senderTag(id string) string       { return tagMark + "u" + id }
-func mentionTag(id string) string      { return tagMark + "m" + id }
-func typeTag(name string) string       { return tagMark + "t" + name }
-func kindTag(name string) string       { return tagMark + "k" + name }
+
+func senderTag(id string) string { return tagMark + "u" + id }
+
+func mentionTag(id string) string { return tagMark + "m" + id }
+
+func typeTag(name string) string { return tagMark + "t" + name }
+
+func kindTag(name string) string { return tagMark + "k" + name }
 
 // indexed is what the table word holds of the document.
 func (d *document) indexed() string {
@@ -40,7 +44,7 @@ func (d *document) indexed() string {
 }
 
 // searchable is what holds of a message x that the index has; its parameter is the time. Notices are nobody's words.
-const searchable = "x.type <> 'system' AND x.state = 'visible' AND " + there
+const searchable = "x.type <> 'system' AND x.state = 'visible' AND x.deleted_at IS NULL AND (x.expires_at IS NULL OR x.expires_at > ?)"
 
 // documentColumns are what scanDocument reads, of the table message under the alias x.
 const documentColumns = `x.id, x.conversation_id, x.sender_id, x.type, x.n, x.created_at, x.content, x.reply_to_id IS NOT NULL,
