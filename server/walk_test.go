@@ -34,6 +34,7 @@ func newWorld(t *testing.T) *world {
 	w.ada, w.bob, w.carl, w.dora, w.eve, w.flo = s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora"), s.Register("eve"), s.Register("flo")
 	w.group = w.ada.Group("secret circle", w.bob, w.carl, w.dora)
 	w.single = w.ada.Single(w.bob)
+	w.ada.Send(w.group, "@carl @eve @flo: "+secretText)
 	w.ada.Do("DELETE", "/conversations/"+w.group+"/participants/"+w.carl.ID, nil).OK(nil)
 	w.message = w.ada.Send(w.group, secretText)
 	w.ada.Send(w.single, secretText)
@@ -117,6 +118,9 @@ func TestNobodySeesWhatIsNotTheirs(t *testing.T) {
 	}
 	for _, u := range []*servertest.User{w.eve, w.flo, w.carl} {
 		u.Do("GET", "/users/me", nil).OK(nil) // or else what came last was refused for another reason
+		forward := u.Do("POST", "/messages", map[string]any{"conversationId": u.Group("own"), "forwardedFrom": w.message})
+		forward.Fails(http.StatusNotFound, "MESSAGE_NOT_FOUND")
+		w.harmless(t, "a forward by "+u.Name, forward)
 	}
 	w.unharmed(t)
 }
@@ -306,7 +310,7 @@ func (w *world) unharmed(t *testing.T) {
 	var page []struct{ Type, Content string }
 	w.ada.Do("GET", "/messages/conversation/"+w.group, nil).OK(&page)
 	page = slices.DeleteFunc(page, func(m struct{ Type, Content string }) bool { return m.Type == "system" })
-	if len(page) != 1 || page[0].Content != secretText {
+	if len(page) != 2 || page[0].Content != secretText {
 		t.Errorf("the messages have changed: %+v", page)
 	}
 	var self struct {

@@ -217,6 +217,9 @@ func ValidUser(q storage.Querier, id string) error {
 // fold makes names comparable.
 func fold(name string) string { return strings.ToLower(name) }
 
+// UsernameKey is a username as the table user has it in username_key.
+func UsernameKey(name string) string { return fold(name) }
+
 // searchKey is what a search for a person looks at.
 func searchKey(username, displayName string) string { return fold(username + "\n" + displayName) }
 

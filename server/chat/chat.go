@@ -7,8 +7,8 @@
 // left_seq in the event log. A member sees the messages above history_from_n, which is where the conversation stood
 // when they joined. A stranger and somebody who has left get CONVERSATION_NOT_FOUND.
 //
-// One file is one feature: conversation, member, message (sending), forward, history, edit (and delete), reaction, receipt,
-// find (over the package search), typing; render has the forms that late readers of the event log get.
+// One file is one feature: conversation, member, message (sending), forward, mention, history, edit (and delete),
+// reaction, receipt, find (over the package search), typing; render has the forms that late readers of the event log get.
 package chat
 
 import (
@@ -116,5 +116,5 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone, or any for oneself.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
-	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.searchRoutes(), s.typing.routes(s))
+	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.mentionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.searchRoutes(), s.typing.routes(s))
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/quckchat/quckchat/storage"
 )
 
-// Conversation is a conversation on the wire (contract 2.3). In events, which all members share, UnreadCount, the
+// Conversation is a conversation on the wire (contract 2.3). In events, which all members share, the counters, the
 // participants' own switches and how far they have read are those of nobody.
 type Conversation struct {
 	MongoID           string        `json:"_id"`
@@ -30,6 +30,7 @@ type Conversation struct {
 	LastMessageAt     string        `json:"lastMessageAt"`
 	LastN             int64         `json:"lastN"`
 	UnreadCount       int64         `json:"unreadCount"`
+	UnreadMentions    int64         `json:"unreadMentions"` // how many of them call the viewer
 	IsArchived        bool          `json:"isArchived"`
 	IsLocked          bool          `json:"isLocked"`
 	PinnedMessages    []any         `json:"pinnedMessages"` // messages; in events ids, of those that all members can see

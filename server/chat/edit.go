@@ -56,7 +56,8 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 		if m.Sender.ID != by.UserID || m.Type != "text" || m.IsDeleted || m.IsForwarded || tooOld(tx, m.CreatedAt, limits.MessageEditWindow) {
 			return api.E("MESSAGE_NOT_EDITABLE")
 		}
-		if _, err := sendable(tx, by, m.ConversationID); err != nil {
+		room, err := sendable(tx, by, m.ConversationID)
+		if err != nil {
 			return err
 		}
 		if m.Content != nil && *m.Content == content {
@@ -69,6 +70,9 @@ func (s *Service) Edit(ctx context.Context, by api.Caller, in *EditInput) (*Mess
 		now := tx.Millis()
 		if _, err := tx.Exec("UPDATE message SET content = ?, edited_at = ?, edited_by = ?, updated_at = ? WHERE id = ?", content, now, by.UserID, now, m.ID); err != nil {
 			return fmt.Errorf("edit message: %w", err)
+		}
+		if err := mentionAnew(tx, m, content, room.admin); err != nil {
+			return err
 		}
 		if edited, err = oneForAll(tx, m.ID); err != nil {
 			return err

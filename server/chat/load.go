@@ -14,7 +14,7 @@ import (
 // fill sets the lists that are never null on the wire and the second name of the id.
 func (m *Message) fill() {
 	m.MongoID = m.ID
-	m.Attachments, m.Reactions, m.ReadReceipts = []Attachment{}, []Reaction{}, []Receipt{}
+	m.Attachments, m.Reactions, m.ReadReceipts, m.Mentions = []Attachment{}, []Reaction{}, []Receipt{}, []string{}
 }
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
@@ -174,7 +174,7 @@ func scanWindows(rows *sql.Rows, into map[string][]window) error {
 	return rows.Err()
 }
 
-// complete fills in what is replied to, where that is shown, reactions, and the people as all may see them, in a fixed
+// complete fills in what is replied to, where that is shown, reactions, mentions, and the people as all may see them, in a fixed
 // number of queries for any number of messages. A reply to a message that is gone shows the tombstone.
 func complete(q storage.Querier, list []*Message, show shown) error {
 	return completeFor(q, "", list, show)
@@ -210,6 +210,9 @@ func completeFor(q storage.Querier, viewer string, list []*Message, show shown) 
 		return err
 	}
 	if err := addOriginals(q, viewer, list); err != nil {
+		return err
+	}
+	if err := addMentions(q, list); err != nil {
 		return err
 	}
 	return people(q, viewer, list...)

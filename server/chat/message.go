@@ -39,6 +39,8 @@ type Message struct {
 	IsExpired      bool            `json:"isExpired"`           // true only for its sender who sends it again afterwards
 	IsForwarded    bool            `json:"isForwarded"`
 	ForwardedFrom  *string         `json:"forwardedFrom,omitempty"` // the original, where one person looks who can see it
+	Mentions       []string        `json:"mentions"`                // ids; of a message that is replied to: none
+	MentionsAll    bool            `json:"mentionsAll,omitempty"`
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
 	UpdatedAt      string          `json:"updatedAt"`
@@ -129,6 +131,9 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 	if _, err := tx.Exec("UPDATE conversation SET last_n = ?, last_message_at = ? WHERE id = ?", m.N, now, m.ConversationID); err != nil {
 		return nil, fmt.Errorf("count message: %w", err)
 	}
+	if err := mention(tx, m, room.admin); err != nil {
+		return nil, err
+	}
 	told := m
 	if reply != nil {
 		shown, err := forAll(tx, []*Message{m})
@@ -171,6 +176,7 @@ type room struct {
 	lastN  int64
 	from   int64 // the sender sees nothing up to this number
 	timer  int64 // seconds after which what is sent disappears, 0 never
+	admin  bool  // the sender is an admin of a group
 	sender account.Public
 }
 
@@ -179,8 +185,8 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 	var r room
 	var locked, active, blocked bool
 	var bannedAt, bannedUntil sql.NullInt64
-	targets := append([]any{&r.lastN, &r.from, &r.timer, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
-	err := tx.QueryRow(`SELECT c.last_n, max(m.history_from_n, m.clear_n), c.disappearing_seconds, c.is_locked, u.is_active, u.banned_at, u.banned_until,
+	targets := append([]any{&r.lastN, &r.from, &r.timer, &r.admin, &locked, &active, &bannedAt, &bannedUntil, &blocked}, r.sender.PublicTargets()...)
+	err := tx.QueryRow(`SELECT c.last_n, max(m.history_from_n, m.clear_n), c.disappearing_seconds, c.type = 'group' AND m.role = 'admin', c.is_locked, u.is_active, u.banned_at, u.banned_until,
 		c.type = 'single' AND EXISTS (SELECT 1 FROM member o WHERE o.conversation_id = c.id AND o.user_id <> m.user_id AND (
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = o.user_id AND b.blocked_id = m.user_id) OR
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = o.user_id))),

@@ -237,10 +237,10 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 func addOwn(q storage.Querier, viewer, marks string, args []any, found map[string]*Conversation) error {
 	rows, err := q.Query(`SELECT m.conversation_id, m.is_archived, max(m.clear_n, m.history_from_n),
 		(SELECT count(*) FROM message x WHERE x.conversation_id = m.conversation_id AND x.n > max(m.read_n, m.clear_n, m.history_from_n)
-			AND `+countsUnread+`),
+			AND `+countsUnread+`), (`+mentionsUnread+`),
 		(SELECT x.id FROM message x WHERE x.conversation_id = m.conversation_id AND `+there+` AND `+unhidden+`
 			AND x.n > max(m.clear_n, m.history_from_n) ORDER BY x.n DESC LIMIT 1)
-		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{q.Millis(), q.Millis(), viewer}, args...)...)
+		FROM member m WHERE m.user_id = ? AND m.left_seq IS NULL AND m.conversation_id IN (`+marks+")", append([]any{q.Millis(), q.Millis(), q.Millis(), viewer}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read own state: %w", err)
 	}
@@ -250,16 +250,16 @@ func addOwn(q storage.Querier, viewer, marks string, args []any, found map[strin
 	for rows.Next() {
 		var id string
 		var archived bool
-		var floor, unread int64
+		var floor, unread, mentions int64
 		var lastID sql.NullString
-		if err := rows.Scan(&id, &archived, &floor, &unread, &lastID); err != nil {
+		if err := rows.Scan(&id, &archived, &floor, &unread, &mentions, &lastID); err != nil {
 			return fmt.Errorf("read own state: %w", err)
 		}
 		c := found[id]
 		if c == nil {
 			continue
 		}
-		c.IsArchived, c.UnreadCount, floors[id] = archived, unread, floor
+		c.IsArchived, c.UnreadCount, c.UnreadMentions, floors[id] = archived, unread, mentions, floor
 		for i := range c.Participants {
 			if c.Participants[i].User.ID == viewer {
 				c.Participants[i].UnreadCount = unread

@@ -63,6 +63,8 @@ type WebMessage struct {
 	DeletedAt      string          `json:"deletedAt,omitempty"`
 	IsForwarded    bool            `json:"isForwarded"`
 	ForwardedFrom  *string         `json:"forwardedFrom,omitempty"`
+	Mentions       []string        `json:"mentions" nullable:"false"`
+	MentionsAll    bool            `json:"mentionsAll,omitempty"`
 	Metadata       json.RawMessage `json:"metadata,omitempty"`
 	CreatedAt      string          `json:"createdAt"`
 	UpdatedAt      string          `json:"updatedAt"`
@@ -103,7 +105,7 @@ func (m *Message) web(d api.Dialect) *WebMessage {
 		MongoID: m.ID, ID: m.ID, ConversationID: m.ConversationID, N: m.N, SenderID: m.Sender.ID, Sender: webUser(m.Sender), Type: m.Type,
 		ClientID: m.ClientID, Attachments: webAttachments(m.Attachments), Reactions: webReactions(m.Reactions), ReadBy: []string{m.Sender.ID},
 		ReplyToID: m.ReplyToID, IsEdited: m.IsEdited, IsDeleted: m.IsDeleted, DeletedAt: m.DeletedAt, IsForwarded: m.IsForwarded,
-		ForwardedFrom: m.ForwardedFrom, Metadata: m.Metadata, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
+		ForwardedFrom: m.ForwardedFrom, Mentions: m.Mentions, MentionsAll: m.MentionsAll, Metadata: m.Metadata, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
 	}
 	if m.Content != nil {
 		w.Content = *m.Content
@@ -176,7 +178,8 @@ type WebConversation struct {
 	Admins            []string         `json:"admins" nullable:"false"`
 	CreatedBy         string           `json:"createdBy"`
 	LastMessage       *WebMessage      `json:"lastMessage,omitempty"`
-	UnreadCount       *int64           `json:"unreadCount,omitempty"` // this and the switches: absent where they are nobody's
+	UnreadCount       *int64           `json:"unreadCount,omitempty"` // this, the next and the switches: absent where they are nobody's
+	UnreadMentions    *int64           `json:"unreadMentions,omitempty"`
 	IsMuted           *bool            `json:"isMuted,omitempty"`
 	IsPinned          *bool            `json:"isPinned,omitempty"`
 	IsArchived        *bool            `json:"isArchived,omitempty"`
@@ -207,7 +210,7 @@ func (c *Conversation) own(d api.Dialect) *WebConversation {
 	for _, p := range c.Participants { // only the viewer's own entry can have one set
 		muted, pinned = muted || p.IsMuted, pinned || p.IsPinned
 	}
-	w.UnreadCount, w.IsMuted, w.IsPinned, w.IsArchived = &c.UnreadCount, &muted, &pinned, &c.IsArchived
+	w.UnreadCount, w.UnreadMentions, w.IsMuted, w.IsPinned, w.IsArchived = &c.UnreadCount, &c.UnreadMentions, &muted, &pinned, &c.IsArchived
 	return w
 }
 

@@ -113,7 +113,7 @@ func person(u *servertest.User) shape {
 func (c *cast) message(room string, id any, n int, from *servertest.User, more shape) shape {
 	sender := person(from)
 	o := object{
-		"_id": id, "id": id, "conversationId": room, "n": n, "type": "text", "attachments": list{}, "reactions": list{},
+		"_id": id, "id": id, "conversationId": room, "n": n, "type": "text", "attachments": list{}, "reactions": list{}, "mentions": list{},
 		"isEdited": false, "isDeleted": false, "isForwarded": false, "createdAt": aTime, "updatedAt": aTime,
 	}
 	m := with(o, object{"senderId": sender.chat, "readReceipts": list{}, "isExpired": false})
@@ -154,14 +154,14 @@ func (c *cast) conversation(id string, admins []*servertest.User, people []*serv
 	}
 	return shape{
 		with(with(o, object{
-			"participants": m, "lastMessageAt": aTime, "unreadCount": 0, "isArchived": false, "isLocked": false, "pinnedMessages": list{},
+			"participants": m, "lastMessageAt": aTime, "unreadCount": 0, "unreadMentions": 0, "isArchived": false, "isLocked": false, "pinnedMessages": list{},
 		}), more.chat.(object)),
 		with(with(o, object{"participants": w, "avatarUrl": nil}), more.web.(object)),
 	}
 }
 
 // ownSwitches are the fields of a web conversation that are the viewer's own.
-var ownSwitches = object{"unreadCount": 0, "isMuted": false, "isPinned": false, "isArchived": false}
+var ownSwitches = object{"unreadCount": 0, "unreadMentions": 0, "isMuted": false, "isPinned": false, "isArchived": false}
 
 // byID puts people who came at once in the order in which they are listed.
 func byID(people ...*servertest.User) []*servertest.User {
