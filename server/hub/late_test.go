@@ -30,11 +30,22 @@ func logged(frames []servertest.Frame) []servertest.Frame {
 	return slices.DeleteFunc(frames, func(f servertest.Frame) bool { return f.Seq == 0 })
 }
 
+// offsets are the events of the log among those given, as they were said.
+func offsets(events []servertest.Told) (said []string) {
+	for _, e := range events {
+		if e.Offset != "" {
+			said = append(said, e.Raw)
+		}
+	}
+	return said
+}
+
 func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 	s := servertest.Start(t)
 	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
 	live := bob.Socket()
 	at, seen := live.Seq, map[string]bool{}
+	spaces := []*servertest.Space{s.IO().Connect("/chat", bob, asking("", "")), s.IO().Connect("/", bob, asking("", ""))}
 	var room, first, reply, hidden string
 	put := func(by *servertest.User, method, path string, body any) { by.Do(method, path, body).OK(nil) }
 	send := func(body map[string]any) string {
@@ -112,8 +123,16 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 			if string(f.Raw) != string(late[i].Raw) {
 				t.Errorf("%s:\nlive %s\nlate %s", step.what, f.Raw, late[i].Raw)
 			}
-			at = f.Seq
 		}
+		for _, space := range spaces { // and so in the dialects of Socket.IO
+			back := s.IO().Connect(space.Name, bob, asking(space.PID, fmt.Sprint(at)))
+			told, late := offsets(space.Pending()), offsets(back.Pending())
+			if !slices.Equal(told, late) {
+				t.Errorf("%s, %s:\nlive %s\nlate %s", step.what, space.Name, told, late)
+			}
+			back.Close()
+		}
+		at = told[len(told)-1].Seq
 	}
 
 	// Whoever is told of the end of a session cannot come back with it: its late form is compared below the socket.
