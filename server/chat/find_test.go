@@ -3,6 +3,7 @@ package chat_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -310,6 +311,87 @@ func TestSearchShowsOnlyWhatSomebodyMaySee(t *testing.T) {
 	}
 }
 
+func TestABlockHidesFromASearchWhatItHidesFromTheHistoryWhichIsNothing(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob, eve := s.Register("ada"), s.Register("bob"), s.Register("eve")
+	pair, group, others := ada.Single(bob), ada.Group("g", bob), ada.Single(eve)
+	bob.Send(pair, "pear in private")
+	bob.Send(group, "pear in a group")
+	ada.Send(others, "pear of others")
+	indexed(t, ada, others)
+	ada.Do("POST", "/users/me/blocked-users", map[string]any{"userId": bob.ID}).OK(nil)
+	bob.Send(group, "pear after the block")
+	indexed(t, ada, others)
+	for _, u := range []*servertest.User{ada, bob} {
+		var want []string
+		for _, room := range []string{pair, group} {
+			for _, m := range fetch[[]message](u, "GET", "/messages/conversation/"+room, nil) {
+				if strings.Contains(m.text(), "pear") {
+					want = append(want, m.text())
+				}
+			}
+		}
+		got := texts(searched(t, u, "pear from:bob", "").Messages)
+		slices.Sort(got)
+		slices.Sort(want)
+		if len(want) != 3 || !slices.Equal(got, want) {
+			t.Errorf("%s finds %q, and reads %q", u.Name, got, want)
+		}
+	}
+	for _, q := range []string{"pear in:" + others, "pear from:eve", "in:eve", "pear mentions:eve", "pear others"} {
+		if a := searched(t, bob, q, ""); a.Total != 0 {
+			t.Errorf("%q finds what is of others: %q", q, texts(a.Messages))
+		}
+	}
+}
+
+func TestTheTotalLeavesOutWhatOneMayNotSee(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	for i := range 400 {
+		ada.Send(room, fmt.Sprint("grain ", i))
+	}
+	indexed(t, ada, room)
+	write(t, s, "INSERT INTO message_hidden (user_id, conversation_id, n, at) SELECT ?, conversation_id, n, 0 FROM message WHERE content LIKE 'grain %' AND n <= 50", bob.ID)
+	for who, want := range map[*servertest.User]int{ada: 400, bob: 350} {
+		for _, more := range []string{"", "&limit=1", "&skip=300", "&sort=best"} {
+			if a := searched(t, who, "grain", more); a.Total != want {
+				t.Errorf("%s%s: total %d, want %d", who.Name, more, a.Total, want)
+			}
+		}
+	}
+}
+
+// TestAnythingMayBeSearchedFor puts pieces of the language and of other things together.
+func TestAnythingMayBeSearchedFor(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	ada.Send(room, "the quick brown fox 日本語 "+strings.Repeat("wide ", 100))
+	indexed(t, ada, room)
+	pieces := []string{
+		"quick", "-", `"`, "*", ":", " ", "from:", "in:", "has:link", "before:2026", "after:9999-12-31", "on:0000-01-01", "type:", "mentions:me", "日", "本", "\x00", "\xff", "\u0301", "🎉", "@", "(", ")", "NEAR(", " OR ",
+		" AND ", " NOT ", "^", "{text}:", "+", "\u0080c" + room, "\u0080", "'", ";", "\n", "%", "_", strings.Repeat("a", 80), "ﷺ", "\u202e", "fo", "me", room, ada.ID,
+	}
+	dice := rand.New(rand.NewPCG(1, 2))
+	for range 600 {
+		q := ""
+		for range 1 + dice.IntN(7) {
+			q += pieces[dice.IntN(len(pieces))]
+		}
+		if dice.IntN(10) == 0 && len(q) > 2 {
+			q = q[:len(q)-1] // perhaps in the middle of a character
+		}
+		for _, more := range []string{"", "&sort=best", "&cursor=" + room + "&skip=3&limit=1"} {
+			r := bob.Do("GET", "/messages/search/query?q="+url.QueryEscape(q)+more, nil)
+			if r.Status != 200 && r.Status != 400 {
+				t.Fatalf("%q%s: %d %s", q, more, r.Status, r.Body)
+			}
+		}
+	}
+}
+
 func TestPagesAreFullAlthoughTheIndexIsBehind(t *testing.T) {
 	s := servertest.Start(t)
 	ada, bob := s.Register("ada"), s.Register("bob")
@@ -344,7 +426,7 @@ func TestWhatIsDeletedLeavesTheIndex(t *testing.T) {
 		ids = append(ids, ada.Send(room, fmt.Sprintf("xylograph%d secretive common", i)))
 		ada.Send(room, fmt.Sprintf("common words %d", i))
 	}
-	edited := ada.Send(room, "zymurgical")
+	edited, expiring := ada.Send(room, "zymurgical"), ada.Send(room, "floccinauci")
 	ada.Send(group, "quixotical")
 	indexed(t, ada, room)
 	has := func(word string) bool {
@@ -356,7 +438,7 @@ func TestWhatIsDeletedLeavesTheIndex(t *testing.T) {
 		}
 		return false
 	}
-	for _, word := range []string{"xylograph", "secretive", "zymurgical", "quixotical"} {
+	for _, word := range []string{"xylograph", "secretive", "zymurgical", "quixotical", "floccinauci"} {
 		if !has(word) {
 			t.Fatalf("%s is not in the index: this test looks in the wrong place", word)
 		}
@@ -366,7 +448,12 @@ func TestWhatIsDeletedLeavesTheIndex(t *testing.T) {
 	}
 	ada.Do("PUT", "/messages/"+edited, map[string]any{"content": "something else"}).OK(nil)
 	ada.Do("DELETE", "/conversations/"+group, nil).OK(nil)
-	for _, word := range []string{"ylograp", "ecretiv", "zymur", "quixo", "xyl", "zym"} {
+	write(t, s, "UPDATE message SET expires_at = ? WHERE id = ?", s.Now().Add(30*time.Second).UnixMilli(), expiring)
+	s.Advance(time.Minute)
+	if _, total := found(bob, "floccinauci", ""); total != 0 { // whether it is swept or not
+		t.Errorf("an expired message is found %d times", total)
+	}
+	for _, word := range []string{"ylograp", "ecretiv", "zymur", "quixo", "xyl", "zym", "flocc", "nauci"} {
 		eventually(t, word+" leaves the index", func() bool { return !has(word) })
 	}
 	if _, total := found(bob, "common", ""); total != 40 {
@@ -411,8 +498,9 @@ func TestHistoryAroundAHit(t *testing.T) {
 	for _, query := range []string{"?around=" + elsewhere, "?after=" + elsewhere, "?around=nonsense"} {
 		ada.Do("GET", "/messages/conversation/"+room+query, nil).Fails(404, "MESSAGE_NOT_FOUND")
 	}
+	indexed(t, ada, other)
 	hit := searched(t, bob, "m17", "").Messages
-	if len(hit) > 0 && page(bob, "?limit=3&around="+hit[0].ID) != "m16 m17 m18" {
-		t.Errorf("from a hit to its place: %s", page(bob, "?limit=3&around="+hit[0].ID))
+	if len(hit) != 1 || hit[0].N != 20 || page(bob, "?limit=3&around="+hit[0].ID) != "m16 m17 m18" {
+		t.Errorf("from a hit to its place: %+v", hit)
 	}
 }

@@ -22,6 +22,7 @@ func (f *finder) best(v storage.View, cursor string) error {
 		}
 		f.skip = n
 	}
+	f.texts = true
 	low, high, err := f.bounds(v)
 	if err != nil {
 		return err

@@ -121,6 +121,7 @@ type finder struct {
 	ctx         context.Context
 	plan        *plan
 	limit, skip int
+	texts       bool // hits need their texts
 	page        []hit
 	total       int
 	more        bool

@@ -37,7 +37,7 @@ func (f *finder) bounds(v storage.View) (low, high int64, err error) {
 }
 
 const (
-	hitColumns   = "SELECT d.id, d.message_id, d.conversation_id, d.type, d.n, d.created_at, d.text FROM "
+	hitColumns   = "SELECT d.id, d.message_id, d.conversation_id, d.type, d.n, d.created_at, iif(?, d.text, '') FROM "
 	walkMatching = hitColumns + "word CROSS JOIN doc d ON d.id = word.rowid WHERE word MATCH ? AND word.rowid >= ? AND word.rowid < ? ORDER BY word.rowid DESC"
 	walkAll      = hitColumns + "doc d WHERE d.id >= ? AND d.id < ? ORDER BY d.id DESC"
 )
@@ -74,20 +74,19 @@ func (f *finder) walk(v storage.View, e expression, low, high int64, yield func(
 // run is one pass over the index, until wait rows were of no use. It returns the last id it has looked at; full when
 // yield had enough or nothing is left.
 func (f *finder) run(v storage.View, match string, low, high int64, wait int, yield func(h hit) bool) (last int64, full bool, err error) {
-	statement, args := walkMatching, []any{match, low, high}
+	statement, args := walkMatching, []any{f.texts, match, low, high}
 	if match == "" {
-		statement, args = walkAll, []any{low, high}
+		statement, args = walkAll, []any{f.texts, low, high}
 	}
 	rows, err := v.Query(statement, args...)
 	if err != nil {
 		return 0, false, fmt.Errorf("search: %w", err)
 	}
 	defer rows.Close()
-	verified := max(f.skip+f.limit+1, verifyMost)
 	size := min(f.skip+f.limit+1, verifyMost)
 	waiting := make([]hit, 0, size)
 	flush := func() (enough bool, err error) {
-		seen, err := f.seen(waiting, f.total >= verified)
+		seen, err := f.seen(waiting)
 		if err != nil {
 			return false, err
 		}
@@ -133,15 +132,15 @@ func (f *finder) run(v storage.View, match string, low, high int64, wait int, yi
 }
 
 // seen returns which of the hits the caller may see at this moment: the index is a little behind, and knows nothing of
-// what somebody has hidden. Those that are only counted are believed.
-func (f *finder) seen(hits []hit, believe bool) (map[string]bool, error) {
+// what somebody has hidden.
+func (f *finder) seen(hits []hit) (map[string]bool, error) {
 	seen := make(map[string]bool, len(hits))
+	if len(hits) == 0 {
+		return seen, nil
+	}
 	ids := make([]string, len(hits))
 	for i, h := range hits {
-		ids[i], seen[h.messageID] = h.messageID, believe
-	}
-	if believe || len(hits) == 0 {
-		return seen, nil
+		ids[i] = h.messageID
 	}
 	marks, args := storage.In(ids)
 	err := f.x.db.Read(f.ctx, func(v storage.View) error {
