@@ -122,17 +122,15 @@ func (x *Index) fill(ctx context.Context, index *file, between func() error) err
 		}
 		count += len(page)
 		x.done.Store(int64(count))
-		if between != nil {
-			if err := between(); err != nil {
-				return err
-			}
+		if err := between(); err != nil {
+			return err
 		}
 		if err := pause(ctx, stepBreak); err != nil {
 			return err
 		}
 	}
 	if count > 0 {
-		if err := index.compact(ctx); err != nil {
+		if err := index.compact(ctx, between); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ func (x *Index) follow(ctx context.Context, index *file) error {
 		return err
 	}
 	if filled.Valid {
-		if err := x.fill(ctx, index, nil); err != nil {
+		if err := x.fill(ctx, index, func() error { return nil }); err != nil {
 			return err
 		}
 		x.filling.Store(false)
@@ -52,6 +52,13 @@ func (x *Index) follow(ctx context.Context, index *file) error {
 		}
 		if err := index.probe(); err != nil {
 			return err
+		}
+		if grown, err := index.grown(ctx); err != nil {
+			return err
+		} else if grown {
+			if err := index.compact(ctx, func() error { return x.catchUp(ctx, index) }); err != nil {
+				return err
+			}
 		}
 		if at, _, err = index.progress(ctx); err != nil {
 			return err

@@ -1,7 +1,8 @@
 package search
 
 import (
-	"path/filepath"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,50 +87,63 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzExpression gives whatever somebody types to a real index: it finds something or nothing, and never fails.
-func FuzzExpression(f *testing.F) {
+// FuzzFind searches real messages for whatever somebody types, the newest and the best first, page by page, and marks
+// every message with it: that finds something or nothing, never fails, and never shows what is not for them.
+func FuzzFind(f *testing.F) {
 	for _, seed := range querySeeds {
 		f.Add(seed)
 	}
-	x, err := openFile(storage.Options{Path: filepath.Join(f.TempDir(), "search.db")})
+	x, _ := openTestSearch(f, 0)
+	texts := []string{"the quick brown fox", "日本語の文章", "ab abc abcd", "สวัสดี 🎉", "quick of others"}
+	err := x.db.Write(f.Context(), "test", func(tx *storage.Tx) error {
+		for _, statement := range []string{
+			"INSERT INTO user (id, username, username_key, display_name, created_at, updated_at) VALUES ('u', 'ann', 'ann', 'Ann Lee', 0, 0)",
+			"INSERT INTO conversation (id, type, name, created_by, last_message_at, created_at, updated_at) VALUES ('mine', 'group', 'x', '', 0, 0, 0), ('other', 'group', 'x', '', 0, 0, 0)",
+			"INSERT INTO member (conversation_id, user_id, joined_seq, joined_at) VALUES ('mine', 'u', 1, 0)",
+		} {
+			if _, err := tx.Exec(statement); err != nil {
+				return err
+			}
+		}
+		for i, text := range texts {
+			room := "mine"
+			if strings.HasSuffix(text, "others") {
+				room = "other"
+			}
+			if _, err := tx.Exec("INSERT INTO message (conversation_id, n, id, sender_id, type, content, created_at, updated_at) VALUES (?, ?, ?, 'u', 'text', ?, ?, 0)",
+				room, i+1, fmt.Sprintf("%024x", i), text, time.Now().UnixMilli()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(func() { x.db.Close() })
-	var changes []change
-	for _, text := range []string{"the quick brown fox", "日本語の文章", "ab abc abcd", "สวัสดี 🎉"} {
-		d := &document{messageID: storage.NewID(), conversationID: "c0", senderID: "u0", typ: "text"}
-		d.describe(text, false, nil, "")
-		changes = append(changes, change{d.messageID, d})
-	}
-	if err := x.write(f.Context(), changes, nil); err != nil {
-		f.Fatal(err)
-	}
+	x.Rebuild()
+	until(f, "the index is made", func() bool { return x.settled() && x.documents(f) == len(texts) })
+	scope := Scope{"u", map[string]int64{"mine": 0}}
 	f.Fuzz(func(t *testing.T, text string) {
-		text = cut(text)
-		p := lookedUp(parseQuery(text))
-		err := x.db.Read(t.Context(), func(v storage.View) error {
-			for _, exact := range []bool{true, false} {
-				e, found, err := p.expression(v, exact)
-				if err != nil || !found {
-					return err
+		for _, best := range []bool{false, true} {
+			for request := (Request{Text: cut(text), Best: best, Limit: 3}); ; {
+				r, err := x.Find(t.Context(), scope, request)
+				if err != nil {
+					t.Fatalf("%q: %v", text, err)
 				}
-				for _, rooms := range [][]string{nil, {"c0"}, {"c0", "c1"}} {
-					match := e.match(rooms)
-					if match == "" || len(e.must) == 0 && rooms == nil {
-						continue
+				if len(r.IDs) > request.Limit || r.Total < len(r.IDs) || r.More != (r.Next != "") {
+					t.Fatalf("%q: %+v", text, r)
+				}
+				for _, id := range r.IDs {
+					n, err := strconv.ParseInt(id, 16, 64)
+					if err != nil || n > 3 {
+						t.Fatalf("%q finds %s", text, id)
 					}
-					var n int
-					if err := v.QueryRow("SELECT count(*) FROM word WHERE word MATCH ?", match).Scan(&n); err != nil {
-						t.Errorf("%q as %s", text, match)
-						return err
-					}
+					r.Mark(texts[n])
+				}
+				if request.Cursor = r.Next; r.Next == "" {
+					break
 				}
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("%q: %v", text, err)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func (l *logged) count(part string) int {
 }
 
 // openTestSearch opens a search of a database with some messages, and runs it.
-func openTestSearch(t *testing.T, messages int) (*Index, *logged) {
+func openTestSearch(t testing.TB, messages int) (*Index, *logged) {
 	t.Helper()
 	dir, text := t.TempDir(), &logged{}
 	log := slog.New(slog.NewTextHandler(text, nil))
@@ -96,7 +96,16 @@ func (x *Index) hits(t *testing.T) (n int) {
 	return n
 }
 
-func until(t *testing.T, what string, ok func() bool) {
+// documents counts all messages of the index that serves.
+func (x *Index) documents(t testing.TB) (n int) {
+	t.Helper()
+	if err := x.read(t.Context(), func(v storage.View) error { return v.QueryRow("SELECT count(*) FROM doc").Scan(&n) }); err != nil && !errors.Is(err, errNone) {
+		t.Error(err)
+	}
+	return n
+}
+
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -184,7 +193,7 @@ func TestAnInterruptedIndexIsGoneOnWith(t *testing.T) {
 	if _, filled, err := index.progress(t.Context()); err != nil || filled.String != fmt.Sprintf("%024x", fillBatch-1) {
 		t.Fatalf("filled up to %q, %v", filled.String, err)
 	}
-	if err := x.fill(t.Context(), index, nil); err != nil {
+	if err := x.fill(t.Context(), index, func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	var n, words int
@@ -194,6 +203,36 @@ func TestAnInterruptedIndexIsGoneOnWith(t *testing.T) {
 	if err != nil || n != 1500 || words != 1501 {
 		t.Errorf("%d messages, %d words, %v", n, words, err)
 	}
+}
+
+func TestAnIndexThatHasGrownIsCompacted(t *testing.T) {
+	x, _ := openTestSearch(t, 1500)
+	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
+	compacted := func() (n int) {
+		err := x.read(t.Context(), func(v storage.View) error { return v.QueryRow("SELECT compacted FROM progress").Scan(&n) })
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	if n := compacted(); n != 1500 {
+		t.Errorf("compacted up to %d when it was made", n)
+	}
+	err := x.serving().db.Write(t.Context(), "test", func(tx *storage.Tx) error {
+		_, err := tx.Exec("UPDATE progress SET compacted = -100000")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = x.db.Write(t.Context(), "test", func(tx *storage.Tx) error {
+		_, err := x.events.Emit(tx, event.Event{Kind: "message:new", Scope: event.ScopeConversation, ScopeID: "c", SubjectID: "nothing"}, nil)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is compacted again", func() bool { return compacted() == 1500 && x.hits(t) == 1500 })
 }
 
 // TestTheIndexLearnsAndForgetsWords holds the list of words equal to the words of the documents.

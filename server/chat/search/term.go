@@ -92,14 +92,15 @@ type term struct {
 	text string
 }
 
-// candidatesMax is how many terms are looked at for one word of a search.
-const candidatesMax = 1000
+// candidates is how many terms are looked at for one word of a search. (As a parameter it makes SQLite prepare the
+// statement again whenever it runs.)
+const candidates = " LIMIT 1000"
 
 // expand returns terms for a part of a word: those that contain it, or, when it is short or begin is set, that begin
 // with it. It comes first itself, then what begins with it, then what was used early, which is what is common.
 func expand(v storage.View, part string, begin bool, most int) ([]term, error) {
 	begin = begin || utf8.RuneCountInString(part) < gramSize
-	statement, args := "SELECT id, text FROM term WHERE text >= ? AND text < ? LIMIT ?", []any{part, part + "\U0010FFFF", candidatesMax}
+	statement, args := "SELECT id, text FROM term WHERE text >= ? AND text < ?"+candidates, []any{part, part + "\U0010FFFF"}
 	if runes := []rune(part); len(runes) >= gramSize {
 		var match strings.Builder
 		for i := range len(runes) - gramSize + 1 {
@@ -109,8 +110,8 @@ func expand(v storage.View, part string, begin bool, most int) ([]term, error) {
 		if begin {
 			last = 1
 		}
-		statement = "SELECT t.id, t.text FROM gram CROSS JOIN term t ON t.id = gram.rowid WHERE gram MATCH ? AND instr(t.text, ?) BETWEEN 1 AND ? LIMIT ?"
-		args = []any{match.String(), part, last, candidatesMax}
+		statement = "SELECT t.id, t.text FROM gram CROSS JOIN term t ON t.id = gram.rowid WHERE gram MATCH ? AND instr(t.text, ?) BETWEEN 1 AND ?" + candidates
+		args = []any{match.String(), part, last}
 	}
 	rows, err := v.Query(statement, args...)
 	if err != nil {

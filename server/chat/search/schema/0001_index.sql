@@ -26,9 +26,10 @@ CREATE VIRTUAL TABLE gram USING fts5 (text, content = '', columnsize = 0, detail
 INSERT INTO gram (gram, rank) VALUES ('secure-delete', 1);
 
 CREATE TABLE progress (
-    one     INTEGER PRIMARY KEY CHECK (one = 1),
-    version INTEGER NOT NULL,
-    seq     INTEGER NOT NULL, -- the index stands for the log up to here, once it is filled
-    filled  TEXT              -- while it is being filled from the tables: the last message that is in it; NULL afterwards
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    version   INTEGER NOT NULL,
+    seq       INTEGER NOT NULL, -- the index stands for the log up to here, once it is filled
+    filled    TEXT,             -- while it is being filled from the tables: the last message that is in it; NULL afterwards
+    compacted INTEGER NOT NULL  -- the newest document when its pieces were merged last
 ) STRICT;
-INSERT INTO progress (one, version, seq, filled) VALUES (1, 2, 0, '');
+INSERT INTO progress (one, version, seq, filled, compacted) VALUES (1, 3, 0, '', 0);
