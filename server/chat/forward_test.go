@@ -125,8 +125,8 @@ func TestNobodyForwardsWhatTheyCannotSee(t *testing.T) {
 
 func TestAForwardDoesNotTellWhereItComesFrom(t *testing.T) {
 	s := servertest.Start(t)
-	ada, bob, carl, dora := s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora")
-	from, to, further := ada.Group("the secret circle", bob, dora), bob.Group("g", carl, dora), carl.Group("h", dora)
+	ada, bob, carl, dora, flo := s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("dora"), s.Register("flo")
+	from, to, further := ada.Group("the secret circle", bob, dora, flo), bob.Group("g", carl, dora, flo), carl.Group("h", dora)
 	said := send(ada, from, "hear this")
 	native, app, web := carl.Socket(), carl.IO("/chat"), carl.IO("/")
 	start := native.Seq
@@ -177,6 +177,9 @@ func TestAForwardDoesNotTellWhereItComesFrom(t *testing.T) {
 	shows("carl", carl, "")
 	hide(dora, said.ID).OK(nil)
 	shows("dora has hidden it", dora, "")
+	shows("flo", flo, said.ID)
+	flo.Do("POST", "/conversations/"+from+"/leave", nil).OK(nil)
+	shows("flo has left", flo, "")
 	bob.Do("DELETE", "/conversations/"+from+"/messages", nil).OK(nil)
 	shows("bob has cleared it", bob, "")
 	bob.Do("PUT", path+"/participants", map[string]any{"participantIds": []string{ada.ID}}).OK(nil)

@@ -63,7 +63,7 @@ func mention(tx *storage.Tx, m *Message, admin bool) error {
 
 // mentionAnew stores whom a message calls that says something else from now on.
 func mentionAnew(tx *storage.Tx, old *Message, content string, admin bool) error {
-	if strings.Contains(*old.Content, "@") {
+	if old.Content != nil && strings.Contains(*old.Content, "@") {
 		if _, err := tx.Exec("DELETE FROM mention WHERE message_id = ?", old.ID); err != nil {
 			return fmt.Errorf("remove mentions: %w", err)
 		}
@@ -133,8 +133,7 @@ func (s *Service) Mentions(ctx context.Context, by api.Caller, in *MentionsInput
 	}
 	list := []*Message{}
 	err := s.db.Read(ctx, func(v storage.View) error {
-		me, now := by.UserID, v.Millis()
-		rows, err := v.Query(mentionsSeen, me, before, me, now, me, before, now, me, min(in.Limit, pageMax))
+		rows, err := v.Query(mentionsSeen, by.UserID, before, v.Millis(), v.Millis(), min(in.Limit, pageMax))
 		if err != nil {
 			return fmt.Errorf("list mentions: %w", err)
 		}
@@ -152,7 +151,7 @@ func (s *Service) Mentions(ctx context.Context, by api.Caller, in *MentionsInput
 				list = append(list, m)
 			}
 		}
-		return completeFor(v, me, list, func(m, r *Message) bool { return r.N > floors[m.ID] })
+		return completeFor(v, by.UserID, list, func(m, r *Message) bool { return r.N > floors[m.ID] })
 	})
 	return list, err
 }
@@ -188,16 +187,19 @@ const (
 	mentionsUnread = `SELECT count(DISTINCT a.n) FROM mention a CROSS JOIN message x WHERE a.user_id IN (m.user_id, 'all') AND a.conversation_id = m.conversation_id
 		AND a.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.conversation_id = a.conversation_id AND x.n = a.n AND ` + countsUnread + " AND " + unblocked
 
-	// The messages that call somebody, newest first. Those for one person are read in this order; those for everybody are
-	// found by conversation and sorted, of which there are few.
+	// The messages that call somebody, newest first. Those for one person are read in this order. Of those for everybody the
+	// newest of each conversation are looked up, as many as are asked for, and sorted. Parameters: who, before which id, the
+	// time twice, how many.
 	mentionsSeen = `SELECT a.message_id, max(m.history_from_n, m.clear_n) FROM mention a CROSS JOIN member m CROSS JOIN message x
-		WHERE a.user_id = ? AND a.message_id < ? AND m.user_id = ? AND m.conversation_id = a.conversation_id AND ` + mentionsMine + `
-		UNION ALL SELECT a.message_id, max(m.history_from_n, m.clear_n) FROM member m CROSS JOIN mention a CROSS JOIN message x
-		WHERE m.user_id = ? AND a.user_id = 'all' AND a.conversation_id = m.conversation_id AND a.message_id < ? AND ` + mentionsMine + `
-			AND NOT EXISTS (SELECT 1 FROM mention o WHERE o.user_id = ? AND o.conversation_id = a.conversation_id AND o.n = a.n)
-		ORDER BY 1 DESC LIMIT ?`
+		WHERE a.user_id = ?1 AND a.message_id < ?2 AND m.user_id = ?1 AND m.left_seq IS NULL AND m.conversation_id = a.conversation_id AND ` + mentionsMine + `
+		UNION ALL SELECT g.message_id, max(m.history_from_n, m.clear_n) FROM member m CROSS JOIN mention g
+		WHERE m.user_id = ?1 AND m.left_seq IS NULL AND g.user_id = 'all' AND g.conversation_id = m.conversation_id AND g.n IN (
+			SELECT a.n FROM mention a CROSS JOIN message x WHERE a.user_id = 'all' AND a.conversation_id = m.conversation_id AND a.message_id < ?2 AND ` + mentionsMine + `
+				AND NOT EXISTS (SELECT 1 FROM mention o WHERE o.user_id = m.user_id AND o.conversation_id = a.conversation_id AND o.n = a.n)
+			ORDER BY a.n DESC LIMIT ?5)
+		ORDER BY 1 DESC LIMIT ?5`
 
 	// What holds of a mention a in a message x that the member m can see; its parameter is the time.
-	mentionsMine = `m.left_seq IS NULL AND a.n > max(m.history_from_n, m.clear_n) AND x.conversation_id = a.conversation_id AND x.n = a.n
+	mentionsMine = `a.n > max(m.history_from_n, m.clear_n) AND x.conversation_id = a.conversation_id AND x.n = a.n
 		AND x.sender_id <> m.user_id AND ` + there + " AND " + unhidden + " AND " + unblocked
 )

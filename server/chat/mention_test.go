@@ -250,12 +250,18 @@ func TestUnreadMentionsCountWhatOneCanSeeAndHasNotRead(t *testing.T) {
 	is("one more", 4)
 	hide(bob, hidden.ID).OK(nil)
 	is("hidden", 3)
+	if got := mentions(t, bob, 10); slices.Contains(got, "@bob hidden") || len(got) != 4 {
+		t.Errorf("hidden: %q", got)
+	}
 	setTimer(ada, room, 86400).OK(nil)
 	mention(ada, room, "@all mortal")
 	is("a mortal one", 4)
 	s.Advance(24*time.Hour + time.Second)
 	bob.Refreshed()
 	is("expired", 3)
+	if got := mentions(t, bob, 10); slices.Contains(got, "@all mortal") || len(got) != 4 {
+		t.Errorf("expired: %q", got)
+	}
 	bob.Do("DELETE", path+"/messages", nil).OK(nil)
 	is("cleared", 0)
 	if got := mentions(t, bob, 2); len(got) != 0 {
