@@ -180,6 +180,29 @@ func (a *action) left(e event.Event, answer json.RawMessage) bool {
 	return false
 }
 
+// call is whom a text calls, in the form it has there.
+type call struct {
+	text string
+	who  *person
+	all  bool
+}
+
+func (t *trial) call(d dice, r *room) (c call) {
+	if !d.oneIn(3) {
+		return c
+	}
+	c.who = t.member(d, r)
+	switch {
+	case d.oneIn(4) || c.who == nil:
+		return call{text: " @all", all: true}
+	case d.oneIn(2):
+		c.text = " @" + c.who.name
+	default:
+		c.text = fmt.Sprintf(" @[%s](%s)", c.who.name, c.who.id)
+	}
+	return c
+}
+
 func (t *trial) send(d dice, by *person) *action {
 	r := t.room(d, by, "")
 	if r == nil {
@@ -199,7 +222,8 @@ func (t *trial) send(d dice, by *person) *action {
 		t.keys++
 		clientID = fmt.Sprint("key", t.keys)
 	}
-	return t.saying(by, r, t.mint("said in "+r.id), clientID, reply, replyID)
+	c := t.call(d, r)
+	return t.saying(by, r, t.mint("said in "+r.id)+c.text, c, clientID, reply, replyID)
 }
 
 // retry sends again under a key that was used, by oneself or by another: as it was, or something else.
@@ -208,17 +232,17 @@ func (t *trial) retry(d dice, by *person) *action {
 	if m == nil || m.clientID == "" {
 		return nil
 	}
-	text, replyID := m.text, ""
+	text, c, replyID := m.text, m.call, ""
 	if d.oneIn(3) || m.by != by {
-		text = t.mint("said under an old key")
+		text, c = t.mint("said under an old key"), call{}
 	}
 	if m.reply != nil {
 		replyID = m.reply.id
 	}
-	return t.saying(by, m.room, text, m.clientID, m.reply, replyID)
+	return t.saying(by, m.room, text, c, m.clientID, m.reply, replyID)
 }
 
-func (t *trial) saying(by *person, r *room, text, clientID string, reply *message, replyID string) *action {
+func (t *trial) saying(by *person, r *room, text string, c call, clientID string, reply *message, replyID string) *action {
 	body := map[string]any{"conversationId": r.id, "content": text}
 	what := fmt.Sprintf("send %q to %s", text, r.id)
 	if clientID != "" {
@@ -251,6 +275,7 @@ func (t *trial) saying(by *person, r *room, text, clientID string, reply *messag
 			if m.word = text; r.timer > 0 {
 				m.expires = m.said + r.timer
 			}
+			m.mention(c)
 			t.publish(text, r.members()...)
 		},
 		sign: event.Event{Kind: "message:new", SubjectID: fromAnswer},
@@ -262,7 +287,8 @@ func (t *trial) edit(d dice, by *person) *action {
 	if m == nil {
 		return nil
 	}
-	text := t.mint("edited in " + m.room.id)
+	c := t.call(d, m.room)
+	text := t.mint("edited in "+m.room.id) + c.text
 	if d.oneIn(10) {
 		text = m.text
 	}
@@ -273,6 +299,7 @@ func (t *trial) edit(d dice, by *person) *action {
 		done: func(answer json.RawMessage) {
 			if text != m.text {
 				t.world.edit(m, text, decode[answered](t, answer).EditedAt)
+				m.mention(c)
 			}
 		},
 		sign:  event.Event{Kind: "message:edited", SubjectID: m.id},

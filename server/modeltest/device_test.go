@@ -58,6 +58,8 @@ type wireMessage struct {
 	ReplyToID      string
 	ReplyTo        *wireMessage
 	Reactions      []wireReaction
+	Mentions       []string
+	MentionsAll    bool
 	ReadReceipts   []struct{ UserID string }
 	IsEdited       bool
 	EditedAt       string
@@ -102,6 +104,7 @@ type wireRoom struct {
 	LastMessageAt  string
 	LastN          int
 	UnreadCount    int
+	UnreadMentions int
 	IsArchived     bool
 	PinnedMessages []wirePin
 	Timer          int64 `json:"disappearingMessagesTimer"`
@@ -309,6 +312,8 @@ func (d *device) hear(f servertest.Frame) {
 // load fetches everything.
 func (d *device) load() {
 	d.warm, d.rooms = true, map[string]*kept{}
+	raw, _ := d.get("/users/me/settings")
+	d.set = read[wireSettings](d, raw)
 	for _, list := range []string{"/conversations", "/conversations?archived=true"} {
 		raw, _ := d.get(list)
 		for _, r := range read[[]wireRoom](d, raw) {
@@ -318,8 +323,6 @@ func (d *device) load() {
 			d.install(r)
 		}
 	}
-	raw, _ := d.get("/users/me/settings")
-	d.set = read[wireSettings](d, raw)
 }
 
 // fetch loads one conversation, if it is there for us.
@@ -360,6 +363,9 @@ func (d *device) install(r wireRoom) {
 	if !d.calm {
 		return
 	}
+	if called := d.called(k); called != r.UnreadMentions {
+		d.complain("%s says %d unread call us, but from the history it is %d", r.ID, r.UnreadMentions, called)
+	}
 	if len(k.unread) != r.UnreadCount || me.UnreadCount != r.UnreadCount {
 		d.complain("%s says %d and %d unread, but from the history it is %d", r.ID, r.UnreadCount, me.UnreadCount, len(k.unread))
 	}
@@ -371,6 +377,16 @@ func (d *device) install(r wireRoom) {
 			d.complain("%s: %+v does not fit the admins %v, or is told", r.ID, f, r.Admins)
 		}
 	}
+}
+
+// called counts the unread messages that call us.
+func (d *device) called(k *kept) (n int) {
+	for id := range k.unread {
+		if m := k.messages[id]; (m.MentionsAll || slices.Contains(m.Mentions, d.user.ID)) && !slices.Contains(d.set.BlockedUsers, m.Sender.ID) {
+			n++
+		}
+	}
+	return n
 }
 
 // last is the newest message that is not deleted.
@@ -578,7 +594,7 @@ func (d *device) departed(roomID string, userIDs []string) {
 func (d *device) show(receipts bool) screen {
 	shown := screen{blocked: slices.Clone(d.set.BlockedUsers), hidesReads: !d.set.ReadReceipts, hidesSeen: !d.set.LastSeen}
 	for _, k := range d.rooms {
-		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread), archived: k.IsArchived, timer: time.Duration(k.Timer) * time.Second}
+		c := card{id: k.ID, kind: k.Type, name: k.Name, about: k.Description, lastAt: k.LastMessageAt, unread: len(k.unread), called: d.called(k), archived: k.IsArchived, timer: time.Duration(k.Timer) * time.Second}
 		if me := k.face(d.user.ID); me != nil {
 			c.muted, c.pinned = me.IsMuted, me.IsPinned
 		}
@@ -600,6 +616,9 @@ func (d *device) show(receipts bool) screen {
 				if r.IsDeleted {
 					b.quote = tombstone
 				}
+			}
+			if b.calls = m.Mentions; m.MentionsAll {
+				b.calls = append(slices.Clone(b.calls), "all")
 			}
 			for _, r := range m.Reactions {
 				b.reactions = append(b.reactions, r.Emoji+r.UserID)

@@ -21,7 +21,7 @@ type screen struct {
 type card struct {
 	id, kind, name, about string
 	last, lastAt          string
-	unread                int
+	unread, called        int
 	muted, pinned         bool
 	archived              bool
 	timer                 time.Duration
@@ -40,7 +40,7 @@ type bubble struct {
 	reply, quote           string
 	edited                 bool
 	createdAt, editedAt    string
-	reactions              []string
+	reactions, calls       []string
 	readBy                 []string
 }
 
@@ -62,7 +62,7 @@ func (s screen) sorted() screen {
 func (s screen) lines() (list []string) {
 	list = append(list, fmt.Sprintf("blocks %v, hides reading %v, presence %v", s.blocked, s.hidesReads, s.hidesSeen))
 	for _, c := range s.cards {
-		list = append(list, fmt.Sprintf("%s %s %q %q, %d unread, last %s at %s", c.kind, c.id, c.name, c.about, c.unread, c.last, c.lastAt))
+		list = append(list, fmt.Sprintf("%s %s %q %q, %d unread, %d that call, last %s at %s", c.kind, c.id, c.name, c.about, c.unread, c.called, c.last, c.lastAt))
 		list = append(list, fmt.Sprintf("  %s muted %v, pinned %v, archived %v, pins %v, timer %v", c.id, c.muted, c.pinned, c.archived, c.pins, c.timer))
 		for _, f := range c.people {
 			list = append(list, fmt.Sprintf("  %s %s %s has read to %s", c.id, f.role, f.id, f.read))
@@ -74,6 +74,9 @@ func (s screen) lines() (list []string) {
 			}
 			if b.reply != "" {
 				line += fmt.Sprintf(" re %s %q", b.reply, b.quote)
+			}
+			if len(b.calls) > 0 {
+				line += " calls " + strings.Join(b.calls, " ")
 			}
 			if len(b.reactions) > 0 {
 				line += " " + strings.Join(b.reactions, " ")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/quckchat/quckchat/server/event"
@@ -87,6 +88,9 @@ type message struct {
 	hiddenFrom         map[*person]bool
 	said, expires      time.Duration // on the clock of the world; 0 is never
 	reactions          []reaction
+	call               call
+	calls              []*person // of whom it calls, those who can be
+	callsAll           bool
 	createdAt          string
 	editedAt           string
 }
@@ -124,11 +128,12 @@ func (w *world) mint(what string) string {
 	return word
 }
 
-// publish lets people hear a word; "" is none.
-func (w *world) publish(word string, to ...*person) {
-	if word == "" {
+// publish lets people hear the word that a text begins with; "" is none.
+func (w *world) publish(text string, to ...*person) {
+	if text == "" {
 		return
 	}
+	word, _, _ := strings.Cut(text, " ")
 	for _, p := range to {
 		w.tokens[word].may[p] = true
 	}
@@ -349,6 +354,25 @@ func (w *world) say(r *room, by *person, text, clientID string, reply *message, 
 	return m
 }
 
+// mention notes whom a message calls: those of them who can see it, and everybody if an admin of a group says so.
+func (m *message) mention(c call) {
+	m.call, m.calls, m.callsAll = c, nil, c.all && m.room.kind == "group" && m.room.of(m.by).admin
+	if s := m.room.of(c.who); c.who != m.by && s != nil && s.from < m.n {
+		m.calls = []*person{c.who}
+	}
+}
+
+// mentions recounts what somebody has not read and calls them.
+func (r *room) mentions(p *person) (n int) {
+	s := r.of(p)
+	for _, m := range r.log {
+		if m.n > max(s.floor(), s.read) && m.by != p && m.sees(p) && !m.gone && !p.blocked[m.by] && (m.callsAll || slices.Contains(m.calls, p)) {
+			n++
+		}
+	}
+	return n
+}
+
 // edit replaces a text.
 func (w *world) edit(m *message, text, at string) {
 	m.text, m.word, m.edited, m.editedAt, m.revised = text, text, true, at, w.turns
@@ -380,7 +404,7 @@ func (w *world) lasts(r *room, by *person, timer time.Duration) {
 
 // erase deletes a message for everyone.
 func (w *world) erase(m *message) {
-	m.gone, m.reactions = true, nil
+	m.gone, m.reactions, m.calls, m.callsAll = true, nil, nil, false
 	m.room.pins = slices.DeleteFunc(m.room.pins, func(p *message) bool { return p == m })
 }
 
@@ -560,7 +584,7 @@ func (r *room) lost(p *person) bool {
 
 func (r *room) show(p *person, receipts bool) card {
 	s := r.of(p)
-	c := card{timer: r.timer, id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p), muted: s.muted, pinned: s.pinned, archived: s.archived}
+	c := card{timer: r.timer, id: r.id, kind: r.kind, name: r.name, about: r.about, lastAt: r.lastAt, unread: r.unread(p), called: r.mentions(p), muted: s.muted, pinned: s.pinned, archived: s.archived}
 	for _, o := range r.present() {
 		f := face{id: o.who.id, role: "member"}
 		if o.admin {
@@ -600,6 +624,12 @@ func (m *message) show(p *person, floor int, receipts bool) bubble {
 				b.quote = tombstone
 			}
 		}
+	}
+	for _, o := range m.calls {
+		b.calls = append(b.calls, o.id)
+	}
+	if m.callsAll {
+		b.calls = append(b.calls, "all")
 	}
 	for _, r := range m.reactions {
 		b.reactions = append(b.reactions, r.emoji+r.who.id)
