@@ -1,6 +1,7 @@
 package stocktest
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/quckchat/quckchat/server/servertest"
@@ -94,6 +95,21 @@ func (c *cast) messages() {
 		shape{object{"type": "location", "content": nil, "metadata": place}, object{"content": "", "metadata": place}})
 	c.send("2.1 contact", c.bobWeb, c.single, object{"type": "contact", "content": "call her", "metadata": card},
 		shape{object{"type": "contact", "content": "call her", "metadata": card}, object{"content": "call her", "metadata": card}})
+
+	for i, from := range []*device{c.adaPhone, c.bobWeb} {
+		source := []string{first, second}[i]
+		ack := c.ask(from, "message:send", object{"conversationId": c.single, "content": "other words", "isForwarded": true, "forwardedFrom": source})
+		c.lastN[c.single]++
+		id, _ := at(ack, "message", "id").(string)
+		copied := c.message(c.single, id, c.lastN[c.single], from.who, both(object{
+			"content": []string{"hello <b> & \u2028 ñ 👩", "temp-1"}[i], "isForwarded": true,
+		}))
+		c.answered("4.3 isForwarded, forwardedFrom", from, "message:send", ack, object{"success": true, "message": with(from.sees(copied).(object), object{"forwardedFrom": source})})
+		c.hears(told{"4.3 message:new, isForwarded", c.of(c.ada, c.bob), "message:new", "", copied})
+		c.send("4.3 isForwarded, of nothing", from, c.single, object{"content": "no source", "isForwarded": true, "forwardedFrom": nil}, both(object{"content": "no source"}))
+		calls := fmt.Sprintf("@[Carl](%s) or @CARL", c.carl.ID)
+		c.send("mentions", from, c.group, object{"content": calls}, both(object{"content": calls, "mentions": list{c.carl.ID}}))
+	}
 
 	for _, from := range []*device{c.adaPhone, c.bobWeb} {
 		id, n := first, 2
