@@ -79,15 +79,6 @@ func (c *cast) messages() {
 		with(reply, object{"replyTo": replied.chat}), with(reply, object{"replyTo": replied.web}),
 	})
 
-	for _, from := range []*device{c.adaPhone, c.bobWeb} {
-		ack := c.ask(from, "message:send", object{"conversationId": c.single, "type": "text", "content": "made up", "isForwarded": true, "forwardedFrom": first})
-		c.lastN[c.single]++
-		m := c.message(c.single, at(ack, "message", "id"), c.lastN[c.single], from.who, both(object{"content": "hello <b> & \u2028 ñ 👩", "isForwarded": true}))
-		seen, _ := from.sees(m).(object)
-		c.answered("4.3 message:send isForwarded?, forwardedFrom?", from, "message:send", ack, object{"success": true, "message": with(seen, object{"forwardedFrom": first})})
-		c.hears(told{"4.3 message:new of a forward tells not where it comes from", c.of(c.ada, c.bob), "message:new", "", m})
-	}
-
 	// 2.1 Message.type: location and contact; the web client knows neither (4.6) and shows them as text.
 	place := object{"latitude": 41.5, "longitude": -2, "name": "here"}
 	card := object{"name": "Dora", "phoneNumber": "+34600111222"}
