@@ -143,7 +143,7 @@ func (x *file) grown(ctx context.Context) (yes bool, err error) {
 // compact merges the pieces that the index is made of while it grows, in short steps, and calls between after each. A
 // search looks every word up in every piece: among a million messages it takes half the time afterwards.
 func (x *file) compact(ctx context.Context, between func() error) error {
-	const pages = 64 // some ten milliseconds
+	const pages = 32 // some milliseconds
 	for _, statement := range []string{"INSERT INTO word (word, rank) VALUES ('merge', ?)", "INSERT INTO gram (gram, rank) VALUES ('merge', ?)"} {
 		step := -pages // negative: everything into one piece
 		for more := true; more; step = pages {
