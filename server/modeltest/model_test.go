@@ -480,5 +480,6 @@ func (t *trial) epilogue() {
 	t.tell("\n  at the end")
 	for _, p := range t.people {
 		t.compareLists(p)
+		t.compareSearch(p)
 	}
 }
