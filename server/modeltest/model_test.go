@@ -470,8 +470,30 @@ func (t *trial) compareLists(p *person) {
 	if got := read[struct{ Count int }](fresh, raw).Count; got != unread {
 		t.fail("%s has %d unread in all, the server says %d", p.name, unread, got)
 	}
+	t.compareMentions(p, fresh)
 	if heard := append(fresh.overhears(t.world), fresh.wrong...); len(heard) > 0 {
 		t.fail("%s", strings.Join(heard, "\n"))
+	}
+}
+
+// compareMentions holds the list of where somebody was mentioned against the model.
+func (t *trial) compareMentions(p *person, fresh *device) {
+	var want, got []string
+	for _, r := range t.rooms {
+		for _, m := range r.log {
+			if m.callsOn(p) {
+				want = append(want, m.id)
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Reverse(want)
+	raw, _ := fresh.get("/messages/mentions?limit=100")
+	for _, m := range read[[]wireMessage](fresh, raw) {
+		got = append(got, m.ID)
+	}
+	if want = want[:min(len(want), 100)]; !slices.Equal(got, want) {
+		t.fail("%s is mentioned in %v, the server says %v", p.name, want, got)
 	}
 }
 

@@ -364,13 +364,18 @@ func (m *message) mention(c call) {
 
 // mentions recounts what somebody has not read and calls them.
 func (r *room) mentions(p *person) (n int) {
-	s := r.of(p)
 	for _, m := range r.log {
-		if m.n > max(s.floor(), s.read) && m.by != p && m.sees(p) && !m.gone && !p.blocked[m.by] && (m.callsAll || slices.Contains(m.calls, p)) {
+		if m.callsOn(p) && m.n > r.of(p).read {
 			n++
 		}
 	}
 	return n
+}
+
+// callsOn reports whether a message calls somebody who can see it now, and who does not block its sender.
+func (m *message) callsOn(p *person) bool {
+	s := m.room.of(p)
+	return s != nil && m.n > s.floor() && m.by != p && m.sees(p) && !m.gone && !p.blocked[m.by] && (m.callsAll || slices.Contains(m.calls, p))
 }
 
 // edit replaces a text.
