@@ -30,7 +30,7 @@ type Conversation struct {
 	LastMessageAt     string        `json:"lastMessageAt"`
 	LastN             int64         `json:"lastN"`
 	UnreadCount       int64         `json:"unreadCount"`
-	UnreadMentions    int64         `json:"unreadMentions"` // how many of them call the viewer
+	UnreadMentions    int64         `json:"unreadMentions"` // how many of them call the viewer, 1000 at most
 	IsArchived        bool          `json:"isArchived"`
 	IsLocked          bool          `json:"isLocked"`
 	PinnedMessages    []any         `json:"pinnedMessages"` // messages; in events ids, of those that all members can see

@@ -183,9 +183,9 @@ const (
 	// What is not blocked of a message x for its reader m.
 	unblocked = "NOT EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = x.sender_id)"
 
-	// How many unread messages call the member m; its parameter is the time.
-	mentionsUnread = `SELECT count(DISTINCT a.n) FROM mention a CROSS JOIN message x WHERE a.user_id IN (m.user_id, 'all') AND a.conversation_id = m.conversation_id
-		AND a.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.conversation_id = a.conversation_id AND x.n = a.n AND ` + countsUnread + " AND " + unblocked
+	// How many unread messages call the member m, a thousand at most; its parameter is the time.
+	mentionsUnread = `SELECT count(*) FROM (SELECT DISTINCT a.n FROM mention a CROSS JOIN message x WHERE a.user_id IN (m.user_id, 'all') AND a.conversation_id = m.conversation_id
+		AND a.n > max(m.read_n, m.clear_n, m.history_from_n) AND x.conversation_id = a.conversation_id AND x.n = a.n AND ` + countsUnread + " AND " + unblocked + " LIMIT 1000)"
 
 	// The messages that call somebody, newest first. Those for one person are read in this order. Of those for everybody the
 	// newest of each conversation are looked up, as many as are asked for, and sorted. Parameters: who, before which id, the

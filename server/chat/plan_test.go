@@ -42,7 +42,7 @@ func TestMentionsAreFoundWithoutReadingTheMessages(t *testing.T) {
 func planned(t *testing.T, step string, queries ...string) {
 	t.Helper()
 	for _, query := range queries {
-		if plan := explained(t, query); strings.Contains(strings.ReplaceAll(plan, "SCAN CONSTANT ROW", ""), "SCAN") || !strings.Contains(plan, step) {
+		if plan := explained(t, query); strings.Contains(strings.NewReplacer("SCAN CONSTANT ROW", "", "SCAN (subquery", "").Replace(plan), "SCAN") || !strings.Contains(plan, step) {
 			t.Errorf("%s\n%s", query, plan)
 		}
 	}
