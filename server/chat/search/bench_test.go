@@ -82,11 +82,11 @@ func BenchmarkIndex(b *testing.B) {
 			b.Fatal(err)
 		}
 		start := cpuTime()
-		for i := 0; i < count; i += followBatch {
-			for j := i; j < i+followBatch; j++ {
+		for i := 0; i < count; i += 200 {
+			for j := i; j < i+200; j++ {
 				docs[j].doc.describe(texts[j], false, nil, "")
 			}
-			if err := x.write(b.Context(), docs[i:i+followBatch], nil); err != nil {
+			if err := x.write(b.Context(), docs[i:i+200], nil); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -25,11 +25,7 @@ func (x *Index) follow(ctx context.Context, index *file) error {
 			return err
 		}
 	}
-	var floor int64
-	if err := x.db.Read(ctx, func(v storage.View) error { floor, err = event.Floor(v); return err }); err != nil {
-		return &sourceError{err}
-	}
-	if floor > at+1 || at > x.events.Committed() {
+	if at > x.events.Committed() {
 		x.want("it is of another time than the database")
 		return nil
 	}
@@ -88,10 +84,19 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // step indexes the next events after at and returns how far it came.
 func (x *Index) step(ctx context.Context, index *file, at int64) (int64, error) {
-	upTo := min(at+followBatch, x.events.Committed())
+	head := x.events.Committed() // before the read begins, which then sees everything up to it
+	var floor, upTo int64
 	var changes []change
 	var dissolved []string
-	err := x.db.Read(ctx, func(v storage.View) error {
+	err := x.db.Read(ctx, func(v storage.View) (err error) {
+		if floor, err = event.Floor(v); err != nil {
+			return err
+		}
+		// Some ten milliseconds of work, so that others get their turn.
+		const batch = "SELECT coalesce(max(seq), ?2) FROM (SELECT seq FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT 200)"
+		if err := v.QueryRow(batch, at, head).Scan(&upTo); err != nil {
+			return err
+		}
 		rows, err := v.Query("SELECT e.kind, e.subject_id, "+documentColumns+` FROM event e
 			LEFT JOIN message x ON x.id = e.subject_id AND `+searchable+`
 			WHERE e.seq > ? AND e.seq <= ? AND e.kind IN ('message:new', 'message:edited', 'message:deleted', 'conversation:deleted')
@@ -119,6 +124,9 @@ func (x *Index) step(ctx context.Context, index *file, at int64) (int64, error) 
 	})
 	if err != nil {
 		return at, &sourceError{fmt.Errorf("read events for search: %w", err)}
+	}
+	if floor > at+1 { // events that it has not seen are gone
+		x.want("it is of another time than the database")
 	}
 	advance := func(tx *storage.Tx) error {
 		_, err := tx.Exec("UPDATE progress SET seq = ?", upTo)

@@ -42,7 +42,6 @@ type Index struct {
 
 const (
 	followPause = 800 * time.Millisecond // gathers a batch, and stays within the second that search may be behind
-	followBatch = 200                    // events in one step: some ten milliseconds, so that sends get their turn
 	stepBreak   = 5 * time.Millisecond   // between two steps
 	fillBatch   = 250                    // messages in one step of making an index
 	lagMax      = 5000                   // events not yet indexed, above which a search says that it is not current

@@ -205,6 +205,27 @@ func TestAnInterruptedIndexIsGoneOnWith(t *testing.T) {
 	}
 }
 
+func TestEventsThatWerePrunedBeforeTheIndexSawThemMakeItAnew(t *testing.T) {
+	x, text := openTestSearch(t, 10)
+	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 10 })
+	err := x.db.Write(t.Context(), "test", func(tx *storage.Tx) error {
+		if _, err := tx.Exec("UPDATE message SET content = 'common new word' WHERE n = 1"); err != nil {
+			return err
+		}
+		for range 3 {
+			if _, err := x.events.Emit(tx, event.Event{Kind: "message:new", Scope: event.ScopeConversation, ScopeID: "c", SubjectID: fmt.Sprintf("%024x", 0)}, nil); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("DELETE FROM event WHERE seq < (SELECT max(seq) FROM event)")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a new index is made", func() bool { return text.count("of another time") == 1 && x.settled() && x.hits(t) == 10 })
+}
+
 func TestAnIndexThatHasGrownIsCompacted(t *testing.T) {
 	x, _ := openTestSearch(t, 1500)
 	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
