@@ -236,9 +236,11 @@ func TestPagesTheWebWay(t *testing.T) {
 			t.Errorf("%s: got %v, want %s, more %v", c.query, page, c.ids, c.more)
 		}
 	}
-	elsewhere := ada.Send(other, "x")
-	for _, query := range []string{"?before=", "?after="} {
-		bob.Do("GET", path+query+elsewhere, nil).Fails(404, "MESSAGE_NOT_FOUND")
+	elsewhere := ada.Send(other, "x") // a place in time: whether there is such a message is not told
+	for query, want := range map[string]string{"?before=": want(8, 7, 6, 5, 3, 2, 1, 0), "?after=": ""} {
+		if got := ids(at(fetch[object](bob, "GET", path+query+elsewhere, nil), "messages")); got != want {
+			t.Errorf("%s elsewhere: %v", query, got)
+		}
 		bob.Do("GET", path+query+"nothing", nil).Fails(404, "MESSAGE_NOT_FOUND")
 	}
 	for _, query := range []string{"?limit=0", "?limit=x", "?page=-1", "?page=1001"} {
