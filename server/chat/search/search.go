@@ -58,7 +58,7 @@ const (
 	tagsMost       = 512   // with more it never does
 	patience       = 1000  // rows of others that are looked at in vain, otherwise, before it does
 	patienceMore   = 20    // and for each hit
-	countingEffort = 50000 // rows, times the conversations that the index looks for
+	countingEffort = 25000 // rows, times the conversations that the index looks for
 )
 
 // Find searches. Codes: VALIDATION for a cursor that is none.
