@@ -259,7 +259,7 @@ CREATE TABLE message (
     edited_by       TEXT,
     expires_at      INTEGER,
     deleted_at      INTEGER,
-    deleted_by      TEXT,
+    deleted_by      TEXT, reacted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation_id, n)
 ) STRICT, WITHOUT ROWID;
 

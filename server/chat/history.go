@@ -154,10 +154,11 @@ func history(q storage.Querier, conversationID string, at standing, part stretch
 	if part.upwards {
 		order = "ASC"
 	}
-	rows, err := q.Query("SELECT "+messageColumns+` FROM message x
-		WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND `+there+`
-		AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ? AND h.conversation_id = x.conversation_id AND h.n = x.n) ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
-		conversationID, part.before, max(part.after, at.floor), q.Millis(), at.viewer, part.limit, part.skip)
+	rows, err := q.Query("SELECT "+messageColumns+` FROM message x WHERE x.conversation_id = ? AND x.n < ? AND x.n > ? AND `+there+`
+		AND (NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ? AND h.conversation_id = ?) -- asked once: most have hidden nothing
+			OR NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.user_id = ? AND h.conversation_id = x.conversation_id AND h.n = x.n))
+		ORDER BY x.n `+order+" LIMIT ? OFFSET ?",
+		conversationID, part.before, max(part.after, at.floor), q.Millis(), at.viewer, conversationID, at.viewer, part.limit, part.skip)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}

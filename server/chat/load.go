@@ -19,7 +19,7 @@ func (m *Message) fill() {
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
 const messageColumns = `x.id, x.conversation_id, x.n, x.sender_id, x.type, x.content, x.client_id, x.reply_to_id, x.metadata,
-	x.forwarded_from, x.edited_at, x.expires_at, x.deleted_at, x.created_at, x.updated_at`
+	x.forwarded_from, x.reacted, x.edited_at, x.expires_at, x.deleted_at, x.created_at, x.updated_at`
 
 // scanMessages reads rows, without those of messages that have expired by now.
 func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
@@ -31,7 +31,7 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 		var edited, expires, deleted sql.NullInt64
 		var created, updated int64
 		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.ReplyToID, &metadata,
-			&m.original, &edited, &expires, &deleted, &created, &updated); err != nil {
+			&m.original, &m.reacted, &edited, &expires, &deleted, &created, &updated); err != nil {
 			return nil, err
 		}
 		if expires.Valid {
@@ -41,7 +41,10 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 			m.ExpiresAt = api.Millis(expires.Int64)
 		}
 		m.fill()
-		m.CreatedAt, m.UpdatedAt, m.IsForwarded = api.Millis(created), api.Millis(updated), m.original != nil
+		m.CreatedAt, m.IsForwarded = api.Millis(created), m.original != nil
+		if m.UpdatedAt = m.CreatedAt; updated != created {
+			m.UpdatedAt = api.Millis(updated)
+		}
 		if metadata != nil {
 			m.Metadata = json.RawMessage(*metadata)
 		}

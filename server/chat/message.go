@@ -46,6 +46,7 @@ type Message struct {
 	UpdatedAt      string          `json:"updatedAt"`
 
 	original *string // which message it is a forward of, whoever looks
+	reacted  bool    // somebody has reacted to it, and may have taken it back
 }
 
 // SendInput is a new message. The ClientID is the client's own name for it: sent again with the same one, the first

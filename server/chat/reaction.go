@@ -100,6 +100,9 @@ func (s *Service) React(ctx context.Context, by api.Caller, in *ReactInput) (*Me
 		if _, err := tx.Exec("INSERT INTO reaction (message_id, user_id, emoji, seq, created_at) VALUES (?, ?, ?, ?, ?)", m.ID, by.UserID, emoji, seq, now); err != nil {
 			return fmt.Errorf("add reaction: %w", err)
 		}
+		if _, err := tx.Exec("UPDATE message SET reacted = 1 WHERE id = ? AND reacted = 0", m.ID); err != nil {
+			return fmt.Errorf("add reaction: %w", err)
+		}
 		m.Reactions = append(m.Reactions, Reaction{emoji, by.UserID, api.Millis(now), seq})
 		return nil
 	})
@@ -202,11 +205,12 @@ func renderReactions(q storage.Querier, events []event.Event) ([]any, error) {
 	}), nil
 }
 
-// addReactions fills in the reactions of messages, in the order they were added.
+// addReactions fills in the reactions of messages, in the order they were added. Messages to which nobody ever reacted
+// cost no query.
 func addReactions(q storage.Querier, list []*Message) error {
 	ids, byID := make([]string, 0, len(list)), make(map[string]*Message, len(list))
 	for _, m := range list {
-		if !m.IsDeleted {
+		if m.reacted && !m.IsDeleted {
 			ids, byID[m.ID] = append(ids, m.ID), m
 		}
 	}
