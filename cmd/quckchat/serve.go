@@ -30,6 +30,7 @@ It stops in order on SIGTERM and on Ctrl-C, within five seconds. SIGHUP reads th
 		Example: "  quckchat serve\n  quckchat serve --data /var/lib/quckchat --listen 127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			slacken()
 			src := config.Sources{Env: os.Environ(), Flags: cmd.Flags()}
 			return runServe(cmd.Context(), src, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
