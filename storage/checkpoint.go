@@ -2,6 +2,7 @@ package storage
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -9,8 +10,10 @@ import (
 const (
 	pageSize        = 4096
 	checkpointEvery = 500 * time.Millisecond
-	checkpointBytes = 8 << 20  // copy the log back when so much waits: pages that change often are copied once
-	restartBytes    = 48 << 20 // ask the writer to start the log anew when it is longer than this
+	checkpointFull  = 10 * time.Millisecond // after a write, when the disk was full: before the log fills it again
+	checkpointAgain = 5 * time.Second       // when it is full still
+	checkpointBytes = 8 << 20               // copy the log back when so much waits: pages that change often are copied once
+	restartBytes    = 48 << 20              // ask the writer to start the log anew when it is longer than this
 )
 
 // keeper copies the write-ahead log into the database from connections of its own, so that no write waits for it, and
@@ -83,7 +86,7 @@ func (db *DB) checkpoint() {
 		if !due.IsZero() {
 			step, forgets = time.After(time.Until(due)), nil
 		}
-		if look != nil {
+		if look != nil && !db.full.Load() {
 			wrote = nil
 		}
 		select {
@@ -99,33 +102,53 @@ func (db *DB) checkpoint() {
 				db.stats.forgotten.Add(1)
 			}
 		case <-wrote:
-			look = time.After(checkpointEvery)
+			if look = time.After(checkpointEvery); db.full.Load() {
+				look = time.After(checkpointFull)
+			}
 		case <-look:
 			look = nil
-			k.copyBack(most)
+			if k.copyBack(most); db.full.Load() {
+				look = time.After(checkpointAgain)
+			}
 		}
 	}
 }
 
-// copyBack copies the log back when at least most bytes of it wait.
+// copyBack copies the log back when at least most bytes of it wait. After the disk was full it does so at once, and gives
+// the space of the log back: a disk that small is needed for other things.
 func (k *keeper) copyBack(most int64) {
 	// The file does not shrink, so its size says nothing: NOOP counts the frames that wait.
 	log, err := k.copy.checkpoint("NOOP")
-	if err == nil && (log.frames-log.copied)*pageSize < most {
+	full := k.db.full.Load()
+	if err == nil && !full && (log.frames-log.copied)*pageSize < most {
 		return
 	}
 	if err == nil {
 		log, err = k.passive()
 	}
-	if err != nil {
-		k.db.opts.Log.Warn("checkpoint", "error", mapError(err))
+	if err = mapError(err); err != nil {
+		if !full || !errors.Is(err, ErrFull) { // that is known
+			k.db.opts.Log.Warn("checkpoint", "error", err)
+		}
+		if errors.Is(err, ErrFull) {
+			k.db.full.Store(true)
+		}
 		return
 	}
 	k.db.stats.checkpoints.Add(1)
-	if log.frames*pageSize > restartBytes {
-		if _, err := k.anew("RESTART"); err != nil {
-			k.db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))
-		}
+	mode := "RESTART"
+	switch {
+	case full:
+		mode = "TRUNCATE"
+	case log.frames*pageSize <= restartBytes:
+		return
+	}
+	done, err := k.anew(mode)
+	if err != nil {
+		k.db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))
+	}
+	if done && full {
+		k.db.full.Store(false)
 	}
 }
 

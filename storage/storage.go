@@ -71,6 +71,7 @@ type DB struct {
 
 	tidy    chan func(w *writer) // what the keeper wants done between two batches
 	wrote   chan struct{}        // something was committed since the last checkpoint
+	full    atomic.Bool          // the disk was, and the write-ahead log has not been cut since
 	forgets chan struct{}        // something was deleted that must leave the disk
 	stats   counters
 }

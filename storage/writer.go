@@ -189,6 +189,9 @@ func (db *DB) commit(w *writer, batch []*request) *writer {
 			}
 		} else {
 			db.stats.failures.Add(1)
+			if errors.Is(r.err, ErrFull) {
+				db.full.Store(true)
+			}
 		}
 	}
 	if committed {
