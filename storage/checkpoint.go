@@ -78,15 +78,20 @@ func (db *DB) checkpoint() {
 	if db.opts.Rebuildable {
 		most = checkpointBytes / 8 // not worth the disk of those who keep little
 	}
-	var due, last time.Time // of the next step of forgetting, and of the end of the one before
-	var look <-chan time.Time
+	var due, last time.Time          // of the next step of forgetting, and of the end of the one before
+	var look, again <-chan time.Time // soon after a write, and while the disk is full
+	copyBack := func() {
+		if k.copyBack(most); db.full.Load() {
+			again = time.After(checkpointAgain)
+		}
+	}
 	for { // asleep while nothing is written
 		var step <-chan time.Time
 		forgets, wrote := db.forgets, db.wrote
 		if !due.IsZero() {
 			step, forgets = time.After(time.Until(due)), nil
 		}
-		if look != nil && !db.full.Load() {
+		if look != nil {
 			wrote = nil
 		}
 		select {
@@ -106,10 +111,11 @@ func (db *DB) checkpoint() {
 				look = time.After(checkpointFull)
 			}
 		case <-look:
-			look = nil
-			if k.copyBack(most); db.full.Load() {
-				look = time.After(checkpointAgain)
-			}
+			look, again = nil, nil
+			copyBack()
+		case <-again:
+			again = nil
+			copyBack()
 		}
 	}
 }
