@@ -1,6 +1,9 @@
 package storage
 
-import "strings"
+import (
+	"database/sql"
+	"strings"
+)
 
 // inMax is the most values in one IN list.
 const inMax = 256
@@ -34,4 +37,17 @@ func In(ids []string) (marks string, args []any) {
 		}
 	}
 	return strings.Repeat("?,", n-1) + "?", args
+}
+
+// ScanIDs reads rows of one column to the end, and closes them.
+func ScanIDs(rows *sql.Rows) (ids []string, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }

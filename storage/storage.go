@@ -321,3 +321,13 @@ func (db *DB) openReaders() error {
 	}
 	return nil
 }
+
+// RemoveFiles removes a database that is not open, with what belongs to it. One that is not there is removed already.
+func RemoveFiles(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove database: %w", err)
+		}
+	}
+	return nil
+}

@@ -181,10 +181,8 @@ func removeSearchIndex(cmd *cobra.Command, dir string, o searchOptions) error {
 		return err
 	}
 	defer lock.Close()
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(filepath.Join(dir, "search.db"+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove search index: %w", err)
-		}
+	if err := storage.RemoveFiles(filepath.Join(dir, "search.db")); err != nil {
+		return err
 	}
 	if o.json {
 		return printJSON(cmd.OutOrStdout(), searchStatus{State: "removed"})

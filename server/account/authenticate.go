@@ -137,24 +137,12 @@ func (s *Service) Changed(tx *storage.Tx, userID string) error {
 	if err != nil {
 		return fmt.Errorf("list sessions: %w", err)
 	}
-	ids, err := scanIDs(rows)
+	ids, err := storage.ScanIDs(rows)
 	if err != nil {
 		return fmt.Errorf("list sessions: %w", err)
 	}
 	tx.OnCommit(func() { s.sessions.forget(ids...) })
 	return nil
-}
-
-func scanIDs(rows *sql.Rows) (ids []string, err error) {
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }
 
 // standings remembers the state of up to twice standingsMax sessions: those used lately, and those used before them,

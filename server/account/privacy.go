@@ -64,7 +64,7 @@ func idSet(q storage.Querier, query string, args ...any) (map[string]struct{}, e
 	if err != nil {
 		return nil, err
 	}
-	ids, err := scanIDs(rows)
+	ids, err := storage.ScanIDs(rows)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}

@@ -228,7 +228,7 @@ func (s *Service) Revoke(tx *storage.Tx, userID string, which Which, reason stri
 	if err != nil {
 		return nil, fmt.Errorf("revoke sessions: %w", err)
 	}
-	ids, err := scanIDs(rows)
+	ids, err := storage.ScanIDs(rows)
 	if err != nil {
 		return nil, fmt.Errorf("revoke sessions: %w", err)
 	}

@@ -220,7 +220,7 @@ func settingsOf(q storage.Querier, userID string) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read blocks: %w", err)
 	}
-	if out.BlockedUsers, err = scanIDs(rows); err != nil {
+	if out.BlockedUsers, err = storage.ScanIDs(rows); err != nil {
 		return nil, fmt.Errorf("read blocks: %w", err)
 	}
 	if out.BlockedUsers == nil {

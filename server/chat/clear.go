@@ -56,7 +56,7 @@ func sparing(q storage.Querier, viewer string, list []*Message, show shown) (sho
 		if err != nil {
 			return nil, fmt.Errorf("read what is cleared: %w", err)
 		}
-		gone, err := scanIDs(rows)
+		gone, err := storage.ScanIDs(rows)
 		if err != nil {
 			return nil, fmt.Errorf("read what is cleared: %w", err)
 		}

@@ -273,7 +273,7 @@ func (s *Service) List(ctx context.Context, by api.Caller, in *ListInput) ([]*Co
 		if err != nil {
 			return fmt.Errorf("list conversations: %w", err)
 		}
-		ids, err := scanIDs(rows)
+		ids, err := storage.ScanIDs(rows)
 		if err != nil {
 			return fmt.Errorf("list conversations: %w", err)
 		}

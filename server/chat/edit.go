@@ -105,7 +105,7 @@ func newcomers(q storage.Querier, m *Message) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find newcomers: %w", err)
 	}
-	return scanIDs(rows)
+	return storage.ScanIDs(rows)
 }
 
 // tooOld reports whether a message is past a window; a window of 0 never ends.

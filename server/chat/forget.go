@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/storage"
@@ -29,7 +28,7 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 			if err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			ids, err := scanIDs(rows)
+			ids, err := storage.ScanIDs(rows)
 			if err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
@@ -43,10 +42,8 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 		if err != nil || gone == 0 {
 			return err
 		}
-		select {
-		case <-time.After(5 * time.Millisecond): // leave the writer to those who talk
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, sweepBreak); err != nil {
+			return err
 		}
 	}
 }

@@ -53,7 +53,7 @@ func addOriginals(q storage.Querier, viewer string, list []*Message) error {
 		if err != nil {
 			return fmt.Errorf("read originals: %w", err)
 		}
-		found, err := scanIDs(rows)
+		found, err := storage.ScanIDs(rows)
 		if err != nil {
 			return fmt.Errorf("read originals: %w", err)
 		}

@@ -77,7 +77,7 @@ func hiddenFrom(q storage.Querier, userID string, ids []string) (map[string]bool
 		if err != nil {
 			return nil, fmt.Errorf("read what is hidden: %w", err)
 		}
-		found, err := scanIDs(rows)
+		found, err := storage.ScanIDs(rows)
 		if err != nil {
 			return nil, fmt.Errorf("read what is hidden: %w", err)
 		}

@@ -379,20 +379,7 @@ func members(q storage.Querier, conversationID string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read members: %w", err)
 	}
-	return scanIDs(rows)
-}
-
-func scanIDs(rows *sql.Rows) ([]string, error) {
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, errors.Join(rows.Err())
+	return storage.ScanIDs(rows)
 }
 
 // distinct removes repetitions and keeps the order.

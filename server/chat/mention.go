@@ -50,7 +50,7 @@ func mention(tx *storage.Tx, m *Message, admin bool) error {
 	if err != nil {
 		return fmt.Errorf("store mentions: %w", err)
 	}
-	called, err := scanIDs(rows)
+	called, err := storage.ScanIDs(rows)
 	if err != nil {
 		return fmt.Errorf("store mentions: %w", err)
 	}

@@ -184,7 +184,7 @@ func renderReactions(q storage.Querier, events []event.Event) ([]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find messages reacted to: %w", err)
 		}
-		found, err := scanIDs(rows)
+		found, err := storage.ScanIDs(rows)
 		if err != nil {
 			return nil, fmt.Errorf("find messages reacted to: %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -119,9 +120,8 @@ func (s *Service) expire(ctx context.Context) (found int, err error) {
 		if found = len(list); err != nil || found == 0 {
 			return err
 		}
-		var all, remove, keep, rooms []string
+		var remove, keep, rooms []string
 		for _, l := range list {
-			all = append(all, l.id)
 			if rooms = append(rooms, l.conversation); l.held {
 				keep = append(keep, l.id)
 			} else {
@@ -132,7 +132,7 @@ func (s *Service) expire(ctx context.Context) (found int, err error) {
 		if err != nil {
 			return err
 		}
-		hid, err := hidersOf(tx, all)
+		hid, err := hidersOf(tx, slices.Concat(remove, keep))
 		if err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (s *Service) release(ctx context.Context) (found int, err error) {
 		if err != nil {
 			return fmt.Errorf("find released messages: %w", err)
 		}
-		ids, err := scanIDs(rows)
+		ids, err := storage.ScanIDs(rows)
 		if found = len(ids); err != nil || found == 0 {
 			return err
 		}

@@ -150,5 +150,5 @@ func blockedMembers(q storage.Querier, conversationID, userID string) ([]string,
 	if err != nil {
 		return nil, fmt.Errorf("find blocks: %w", err)
 	}
-	return scanIDs(rows)
+	return storage.ScanIDs(rows)
 }

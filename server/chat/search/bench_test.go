@@ -211,7 +211,7 @@ func (w *benchWorld) read(text string, into *[]string) {
 	err := w.db.Read(context.Background(), func(v storage.View) error {
 		rows, err := v.Query(text)
 		if err == nil {
-			*into, err = scanIDs(rows)
+			*into, err = storage.ScanIDs(rows)
 		}
 		return err
 	})

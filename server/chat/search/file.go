@@ -113,15 +113,6 @@ func (x *file) look() int {
 	return fileSound
 }
 
-func removeFiles(path string) error {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove search index: %w", err)
-		}
-	}
-	return nil
-}
-
 // progress returns how far in the event log the index goes, and, while it is being filled from the tables, the last
 // message that is in it.
 func (x *file) progress(ctx context.Context) (seq int64, filled sql.NullString, err error) {

@@ -21,7 +21,7 @@ func (x *Index) discard() error {
 		_ = x.index.db.Close()
 		x.index = nil
 	}
-	if err := removeFiles(x.path); err != nil {
+	if err := storage.RemoveFiles(x.path); err != nil {
 		return err
 	}
 	index, err := openFile(x.options(x.path))
@@ -38,7 +38,7 @@ func (x *Index) discard() error {
 // renew makes a new index beside the one that serves, which is kept up to date meanwhile, and exchanges them.
 func (x *Index) renew(ctx context.Context) error {
 	path := x.path + ".new"
-	if err := removeFiles(path); err != nil {
+	if err := storage.RemoveFiles(path); err != nil {
 		return err
 	}
 	fresh, err := openFile(x.options(path))
@@ -56,18 +56,18 @@ func (x *Index) renew(ctx context.Context) error {
 		if old != nil && old.look() == fileSound && !errors.Is(err, context.Canceled) {
 			x.wanted.Store(false) // the one that serves is still good
 		}
-		return errors.Join(err, removeFiles(path))
+		return errors.Join(err, storage.RemoveFiles(path))
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.closed || x.damaged.Load() {
-		return removeFiles(path)
+		return storage.RemoveFiles(path)
 	}
 	if x.index != nil {
 		_ = x.index.db.Close()
 		x.index = nil
 	}
-	if err := removeFiles(x.path); err != nil {
+	if err := storage.RemoveFiles(x.path); err != nil {
 		return err
 	}
 	if err := os.Rename(path, x.path); err != nil {

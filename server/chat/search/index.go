@@ -51,13 +51,13 @@ const (
 // made again when Run runs.
 func Open(path string, db *storage.DB, events *event.Log, log *slog.Logger) (*Index, error) {
 	x := &Index{path: path, db: db, events: events, log: log}
-	if err := removeFiles(path + ".new"); err != nil {
+	if err := storage.RemoveFiles(path + ".new"); err != nil {
 		return nil, err
 	}
 	index, err := openFile(x.options(path))
 	if err != nil {
 		log.Warn("search index is made anew", "reason", err)
-		if err := removeFiles(path); err != nil {
+		if err := storage.RemoveFiles(path); err != nil {
 			return nil, err
 		}
 		if index, err = openFile(x.options(path)); err != nil {
@@ -86,7 +86,7 @@ func (x *Index) Close() error {
 	err := x.index.db.Close()
 	x.index = nil
 	if x.damaged.Load() {
-		err = errors.Join(err, removeFiles(x.path))
+		err = errors.Join(err, storage.RemoveFiles(x.path))
 	}
 	return err
 }

@@ -121,7 +121,7 @@ func (x *Index) settled() bool {
 func TestTheLogSaysOnceThatTheIndexIsGone(t *testing.T) {
 	x, text := openTestSearch(t, 1500)
 	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
-	if err := removeFiles(x.path); err != nil {
+	if err := storage.RemoveFiles(x.path); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {

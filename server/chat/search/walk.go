@@ -150,7 +150,7 @@ func (f *finder) seen(hits []hit) (map[string]bool, error) {
 		if err != nil {
 			return err
 		}
-		ids, err := scanIDs(rows)
+		ids, err := storage.ScanIDs(rows)
 		for _, id := range ids {
 			seen[id] = true
 		}

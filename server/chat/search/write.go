@@ -134,7 +134,7 @@ func (x *file) removeConversation(ctx context.Context, id string) error {
 			if err != nil {
 				return err
 			}
-			ids, err := scanIDs(rows)
+			ids, err := storage.ScanIDs(rows)
 			for _, id := range ids {
 				changes = append(changes, change{messageID: id})
 			}
@@ -150,16 +150,4 @@ func (x *file) removeConversation(ctx context.Context, id string) error {
 			return err
 		}
 	}
-}
-
-func scanIDs(rows *sql.Rows) (ids []string, err error) {
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }
