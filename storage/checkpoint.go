@@ -149,6 +149,11 @@ func (k *keeper) copyBack(most int64) {
 	case log.frames*pageSize <= restartBytes:
 		return
 	}
+	for range 2 { // what came meanwhile, and then again: little is left for which the writer has to wait
+		if _, err := k.passive(); err != nil {
+			break // the next copying tries again
+		}
+	}
 	done, err := k.anew(mode)
 	if err != nil {
 		k.db.opts.Log.Warn("restart write-ahead log", "error", mapError(err))

@@ -53,7 +53,7 @@ type Options struct {
 	Rebuildable bool             // the file can be made again from another: commits need not reach the disk at once
 	Log         *slog.Logger     // nil discards
 	Now         func() time.Time // nil is the system clock; Tx.Now comes from here
-	AfterBatch  func()           // called by the writer after each group commit and its OnCommit functions
+	AfterBatch  func()           // called by the writer after each group commit, when its callers are answered
 }
 
 // DB is an open database. Its methods may be called from any goroutine.

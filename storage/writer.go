@@ -98,7 +98,7 @@ const (
 	busyGap     = 700 * time.Microsecond // a write this soon after a commit
 	busyStreak  = 4                      // so many commits in a row, each soon after the other, are steady load
 	gatherBelow = 8                      // with this many waiting there is nothing to gain
-	gatherTime  = 1500 * time.Microsecond
+	gatherTime  = 2 * time.Millisecond
 )
 
 // write is the writer goroutine.
@@ -199,12 +199,13 @@ func (db *DB) commit(w *writer, batch []*request) *writer {
 		case db.wrote <- struct{}{}:
 		default:
 		}
-		if db.opts.AfterBatch != nil {
-			db.opts.AfterBatch()
-		}
 	}
 	for _, r := range batch {
 		close(r.done)
+	}
+	if committed && db.opts.AfterBatch != nil {
+		// Last, because whom it wakes runs next on this thread; the callers are taken over by the others.
+		db.opts.AfterBatch()
 	}
 	return w
 }

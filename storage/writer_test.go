@@ -43,11 +43,14 @@ func TestManyWritersShareOneCommit(t *testing.T) {
 	if err := errors.Join(batch(t, db, closures...)...); err != nil {
 		t.Fatal(err)
 	}
-	if s := db.Stats(); s.Commits != 2 || s.Writes != 101 || batches != 2 || s.Failures != 0 {
-		t.Errorf("%d batches, stats %+v", batches, s)
-	}
 	if n := len(strings.Fields(texts(t, db))); n != 100 {
 		t.Errorf("%d notes", n)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := db.Stats(); s.Commits != 2 || s.Writes != 101 || batches != 2 || s.Failures != 0 {
+		t.Errorf("%d batches, stats %+v", batches, s)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // woken every 20 microseconds while any thread is in a system call, as one always is that waits for a disk. With the
 // 50 microseconds that Linux adds to that, it took 6 to 14 percent of the CPU of a busy server (perf, two cores); the
 // last figures are in bench/RESULTS.md. Nothing here is to the millisecond.
-const timerSlack = 200 * time.Microsecond
+const timerSlack = 500 * time.Microsecond
 
 // slackened tells the program that it has been started anew, so that it never is twice.
 const slackened = "_QUCKCHAT_SLACKENED"

@@ -174,7 +174,12 @@ func (l *Log) EmitApart(tx *storage.Tx, e Event, value any, apart Apart, except 
 	if e.Seq, err = result.LastInsertId(); err != nil {
 		return 0, fmt.Errorf("emit %s: %w", e.Kind, err)
 	}
-	tx.OnCommit(func() { l.pending = append(l.pending, Live{Event: e, Value: value, Except: except, Apart: apart}) })
+	tx.OnCommit(func() {
+		l.pending = append(l.pending, Live{Event: e, Value: value, Except: except, Apart: apart})
+		l.mu.Lock()
+		l.head = e.Seq
+		l.mu.Unlock()
+	})
 	return e.Seq, nil
 }
 
@@ -194,7 +199,6 @@ func (l *Log) Flush() {
 	batch := l.pending
 	l.pending = make([]Live, 0, cap(batch))
 	l.mu.Lock()
-	l.head = batch[len(batch)-1].Seq
 	close(l.wake)
 	l.wake = make(chan struct{})
 	l.mu.Unlock()

@@ -58,9 +58,8 @@ func (s *Socket) Pending() []Frame {
 
 // mark tells somebody's devices a mark that follows all that was committed before.
 func (s *Server) mark(userID, mark string) {
-	for _, value := range []string{"", mark} { // events go first, but for one that comes in the same instant as the first of these
-		s.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: userID}, Value: value})
-	}
+	s.settle()
+	s.Inner.Events().Tell(event.Live{Event: event.Event{Kind: settled, Scope: event.ScopeUser, ScopeID: userID}, Value: mark})
 }
 
 // unwrap takes the payload of an event of the root namespace out of its envelope {type, payload, timestamp}, which must

@@ -171,12 +171,12 @@ func (x *Index) page(ctx context.Context, last string) (page []change, err error
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
+		for size := 0; size < stepBytes && rows.Next(); {
 			d, err := scanDocument(rows)
 			if err != nil {
 				return err
 			}
-			page = append(page, change{d.messageID, d})
+			page, size = append(page, change{d.messageID, d}), size+len(d.text)
 		}
 		return rows.Err()
 	})

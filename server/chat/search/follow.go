@@ -92,12 +92,12 @@ func (x *Index) step(ctx context.Context, index *file, at int64) (int64, error) 
 		if floor, err = event.Floor(v); err != nil {
 			return err
 		}
-		// Some ten milliseconds of work, so that others get their turn.
+		// Some ten milliseconds of work, so that others get their turn, and a server that stops need not wait for it.
 		const batch = "SELECT coalesce(max(seq), ?2) FROM (SELECT seq FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT 200)"
 		if err := v.QueryRow(batch, at, head).Scan(&upTo); err != nil {
 			return err
 		}
-		rows, err := v.Query("SELECT e.kind, e.subject_id, "+documentColumns+` FROM event e
+		rows, err := v.Query("SELECT e.seq, e.kind, e.subject_id, "+documentColumns+` FROM event e
 			LEFT JOIN message x ON x.id = e.subject_id AND `+searchable+`
 			WHERE e.seq > ? AND e.seq <= ? AND e.kind IN ('message:new', 'message:edited', 'message:deleted', 'conversation:deleted')
 			ORDER BY e.seq`, v.Millis(), at, upTo)
@@ -105,11 +105,19 @@ func (x *Index) step(ctx context.Context, index *file, at int64) (int64, error) 
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
+		for size := 0; rows.Next(); {
+			var seq int64
 			var kind, subject string
-			d, err := scanDocument(rows, &kind, &subject)
+			d, err := scanDocument(rows, &seq, &kind, &subject)
 			if err != nil {
 				return err
+			}
+			if size > stepBytes {
+				upTo = seq - 1
+				return nil
+			}
+			if d != nil {
+				size += len(d.text)
 			}
 			switch kind {
 			case "conversation:deleted":

@@ -43,6 +43,7 @@ type Index struct {
 const (
 	followPause = 800 * time.Millisecond // gathers a batch, and stays within the second that search may be behind
 	stepBreak   = 5 * time.Millisecond   // between two steps
+	stepBytes   = 64 << 10               // of text in a step, about
 	fillBatch   = 250                    // messages in one step of making an index
 	lagMax      = 5000                   // events not yet indexed, above which a search says that it is not current
 )

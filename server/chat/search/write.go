@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/quckchat/quckchat/storage"
@@ -38,6 +39,7 @@ func (x *file) write(ctx context.Context, changes []change, also func(tx *storag
 			if err != nil {
 				return fmt.Errorf("index message: %w", err)
 			}
+			runtime.Gosched() // people wait for the others, nobody for this
 		}
 		if b.removed {
 			if err := b.forget(); err != nil {
