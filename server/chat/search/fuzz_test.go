@@ -94,6 +94,7 @@ func FuzzFind(f *testing.F) {
 		f.Add(seed)
 	}
 	x, _ := openTestSearch(f, 0)
+	until(f, "the index of nothing is made", x.settled)
 	texts := []string{"the quick brown fox", "日本語の文章", "ab abc abcd", "สวัสดี 🎉", "quick of others"}
 	err := x.db.Write(f.Context(), "test", func(tx *storage.Tx) error {
 		for _, statement := range []string{
