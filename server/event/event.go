@@ -91,6 +91,7 @@ type Log struct {
 	wake    chan struct{} // closed and replaced at each batch, to wake followers
 	mu      sync.Mutex
 	head    int64 // newest committed seq
+	owed    int   // committed events that the publisher has not taken yet
 }
 
 const (
@@ -178,6 +179,7 @@ func (l *Log) EmitApart(tx *storage.Tx, e Event, value any, apart Apart, except 
 		l.pending = append(l.pending, Live{Event: e, Value: value, Except: except, Apart: apart})
 		l.mu.Lock()
 		l.head = e.Seq
+		l.owed++
 		l.mu.Unlock()
 	})
 	return e.Seq, nil
@@ -245,8 +247,8 @@ func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Liv
 				told(e)
 				continue
 			case <-ctx.Done():
-				if batch = l.waiting(nil); len(batch) > 0 {
-					committed(batch)
+				for l.owes() { // the writer is about to pass them on
+					committed(l.waiting(<-l.out))
 				}
 				return
 			}
@@ -264,13 +266,23 @@ func (l *Log) Publish(ctx context.Context, committed func([]Live), told func(Liv
 	}
 }
 
-// waiting appends the batches that are committed by now.
+// owes reports whether something is committed that the publisher has not taken yet.
+func (l *Log) owes() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owed > 0
+}
+
+// waiting appends the batches that are committed by now, and takes them all.
 func (l *Log) waiting(batch []Live) []Live {
 	for {
 		select {
 		case more := <-l.out:
 			batch = append(batch, more...)
 		default:
+			l.mu.Lock()
+			l.owed -= len(batch)
+			l.mu.Unlock()
 			return batch
 		}
 	}
