@@ -24,10 +24,10 @@ type keeper struct {
 	copy *conn // copies the log back, and looks at pages
 	hold *conn // reads while the log is copied back: it cannot start anew before its pages are noted
 
-	seen  notes
-	todo  pages         // to look through for what is to be forgotten; nil when nothing is
-	pause time.Duration // before the log is tried again, after readers were in the way
-	since time.Time     // when they first were
+	seen    notes
+	suspect pages         // to look through for what is to be forgotten; nil when nothing is
+	pause   time.Duration // before the log is tried again, after readers were in the way
+	since   time.Time     // when they first were
 }
 
 func (db *DB) newKeeper() (*keeper, error) {

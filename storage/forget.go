@@ -44,7 +44,7 @@ func (db *DB) Forget() {
 // forget does the next step and returns the pause before the one after it; no more when all is forgotten.
 func (k *keeper) forget() (pause time.Duration, more bool) {
 	switch {
-	case k.todo == nil:
+	case k.suspect == nil:
 		if _, err := k.passive(); err != nil {
 			return k.again(err)
 		}
@@ -52,10 +52,10 @@ func (k *keeper) forget() (pause time.Duration, more bool) {
 		if err := k.copy.QueryRow("PRAGMA page_count").Scan(&count); err != nil {
 			return k.again(err)
 		}
-		k.todo = k.seen.take(count)
+		k.suspect = k.seen.take(count)
 		return forgetPause, true
-	case len(k.todo) > 0:
-		if err := k.clear(k.todo.next(forgetPages)); err != nil {
+	case len(k.suspect) > 0:
+		if err := k.clear(k.suspect.next(forgetPages)); err != nil {
 			k.seen.all = true // some are not cleared: the next time looks at every page
 			return k.again(err)
 		}
@@ -64,7 +64,7 @@ func (k *keeper) forget() (pause time.Duration, more bool) {
 	if done, err := k.emptyLog(); err != nil || !done {
 		return k.again(err)
 	}
-	k.todo, k.pause, k.since = nil, 0, time.Time{}
+	k.suspect, k.pause, k.since = nil, 0, time.Time{}
 	return 0, false
 }
 

@@ -30,17 +30,17 @@ func (s *Store) path(name Name) string {
 	return filepath.Join(s.dir, string(name[:2]), string(name[2:4]), string(name))
 }
 
-// Path is where the bytes of a blob lie, for programs that want a file.
-func (s *Store) Path(name Name) string { return s.path(name) }
-
 // Open opens a blob for reading. Errors: ErrNotFound.
 func (s *Store) Open(name Name) (*os.File, error) {
 	if !name.Valid() {
 		return nil, ErrNotFound
 	}
 	f, err := os.Open(s.path(name))
-	if err != nil {
-		return nil, fmt.Errorf("open blob: %w", mapError(err))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("open blob: %w", err)
 	}
 	return f, nil
 }
@@ -51,8 +51,11 @@ func (s *Store) Stat(name Name) (Info, error) {
 		return Info{}, ErrNotFound
 	}
 	info, err := os.Stat(s.path(name))
-	if err != nil {
-		return Info{}, fmt.Errorf("look at blob: %w", mapError(err))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Info{}, ErrNotFound
+	case err != nil:
+		return Info{}, fmt.Errorf("look at blob: %w", err)
 	}
 	return Info{name, info.Size(), info.ModTime()}, nil
 }

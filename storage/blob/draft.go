@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
-	"io"
 	"os"
 )
 
@@ -55,14 +54,8 @@ func (d *Draft) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Size is how many bytes were written.
-func (d *Draft) Size() int64 { return d.size }
-
 // Name is the name of what was written so far.
 func (d *Draft) Name() Name { return Name(hex.EncodeToString(d.sum.Sum(nil))) }
-
-// Reader reads what was written so far.
-func (d *Draft) Reader() *io.SectionReader { return io.NewSectionReader(d.file, 0, d.size) }
 
 // Discard removes the draft, unless it is kept already. It may be called twice.
 func (d *Draft) Discard() {

@@ -118,6 +118,36 @@ func (x *Index) settled() bool {
 	return !x.filling.Load() && !x.wanted.Load() && !x.damaged.Load()
 }
 
+func TestLongMessagesAreIndexedInSeveralSteps(t *testing.T) {
+	x, _ := openTestSearch(t, 0)
+	until(t, "the index of nothing is made", x.settled)
+	const messages = 40
+	text := strings.Repeat("common ", stepBytes/7/4) // a quarter of a step, and every tenth is one and a half
+	err := x.db.Write(t.Context(), "test", func(tx *storage.Tx) error {
+		for i := range messages {
+			id, content := fmt.Sprintf("%024x", i), text
+			if i%10 == 0 {
+				content = strings.Repeat(text, 6)
+			}
+			if _, err := tx.Exec("INSERT INTO message (conversation_id, n, id, sender_id, type, content, created_at, updated_at) VALUES ('c', ?, ?, 'u', 'text', ?, 0, 0)", i+1, id, content); err != nil {
+				return err
+			}
+			if _, err := x.events.Emit(tx, event.Event{Kind: "message:new", Scope: event.ScopeConversation, ScopeID: "c", SubjectID: id}, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := x.step(t.Context(), x.serving(), 0)
+	if err != nil || at < 1 || at > 4 {
+		t.Errorf("a step came as far as event %d, error %v", at, err)
+	}
+	until(t, "all are found", func() bool { return x.hits(t) == messages })
+}
+
 func TestTheLogSaysOnceThatTheIndexIsGone(t *testing.T) {
 	x, text := openTestSearch(t, 1500)
 	until(t, "the index is made", func() bool { return x.settled() && x.hits(t) == 1500 })
