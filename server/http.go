@@ -65,6 +65,10 @@ func (s *Server) handler(routes http.Handler) http.Handler {
 			s.hub.ServeSocketIO(w, r)
 			return
 		}
+		if strings.HasPrefix(r.URL.Path, "/uploads/") { // the kernel sends files; what they hold is compressed already
+			routes.ServeHTTP(w, r)
+			return
+		}
 		start := time.Now()
 		compressed.ServeHTTP(w, r)
 		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "took", time.Since(start), "request", id)
@@ -100,10 +104,10 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) (done bool) {
 	if s.allowedOrigin(r) {
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Credentials", "true")
-		h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, X-Total-Count, X-Page, X-Per-Page, X-Total-Pages, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, Retry-After")
+		h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, X-Total-Count, X-Page, X-Per-Page, X-Total-Pages, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id, Retry-After, Accept-Ranges, ETag, Location, Upload-Offset, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension")
 		if preflight {
 			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD")
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Device-Id, X-App-Version, X-Platform, X-Request-Id, X-CSRF-Token")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Device-Id, X-App-Version, X-Platform, X-Request-Id, X-CSRF-Token, Range, If-Range, If-None-Match, Upload-Length, Upload-Offset, Upload-Metadata, Tus-Resumable, X-HTTP-Method-Override")
 			h.Set("Access-Control-Max-Age", "86400")
 		}
 	}

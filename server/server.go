@@ -30,8 +30,10 @@ import (
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/hub"
 	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/server/web"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/storage/blob"
 )
 
 // Options are what New needs beside the configuration.
@@ -58,6 +60,7 @@ type Server struct {
 	jobs        *job.Queue
 	account     *account.Service
 	search      *search.Index
+	media       *media.Service
 	chat        *chat.Service
 	hub         *hub.Hub
 	limit       *limiter // nil when rate limits are off
@@ -100,8 +103,13 @@ func New(cfg *config.Live, o Options) (_ *Server, err error) {
 
 // open makes the stores and the services, the lower ones first.
 func (s *Server) open(dir string, o Options) (err error) {
+	secrets, err := account.LoadSecrets(dir)
+	if err != nil {
+		return err
+	}
+	links := media.NewLinks(secrets.Media, func() time.Duration { return s.config.Get().Media.LinkTTL })
 	s.events = event.New(s.log)
-	if s.db, err = storage.Open(storage.Options{Path: filepath.Join(dir, storage.FileName), Log: s.log, Now: o.Now, AfterBatch: s.events.Flush}); err != nil {
+	if s.db, err = storage.Open(storage.Options{Path: filepath.Join(dir, storage.FileName), Log: s.log, Now: o.Now, AfterBatch: s.events.Flush, Link: links.Link}); err != nil {
 		return err
 	}
 	s.opened(s.db)
@@ -115,22 +123,22 @@ func (s *Server) open(dir string, o Options) (err error) {
 		return err
 	}
 	s.opened(s.cache)
-	secrets, err := account.LoadSecrets(dir)
-	if err != nil {
+	s.jobs = job.New(s.db, s.log)
+	if err := s.openMedia(dir, links); err != nil {
 		return err
 	}
-	s.jobs = job.New(s.db, s.log)
 	s.account = account.New(account.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Config: s.config, Secrets: secrets, Log: s.log,
 		Online:  func(userID string) bool { return s.hub.Online(userID) },
 		Privacy: func(userID string, p account.Privacy) { s.hub.SetPrivacy(userID, hub.Privacy(p)) },
+		Claim:   s.media.ClaimPicture,
 	})
 	s.events.Register(s.account.Events()...)
 	if s.search, err = search.Open(filepath.Join(dir, "search.db"), s.db, s.events, s.log); err != nil {
 		return err
 	}
 	s.opened(s.search)
-	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search, Presence: s.account.Presence})
+	s.chat = chat.New(chat.Options{DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Search: s.search, Media: s.media, Presence: s.account.Presence})
 	c := s.config.Get()
 	options := hub.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Handshake: s.account.Handshake, Alive: s.account.Alive,
@@ -148,6 +156,27 @@ func (s *Server) open(dir string, o Options) (err error) {
 	return s.calendar()
 }
 
+// openMedia opens the store of what people send.
+func (s *Server) openMedia(dir string, links *media.Links) error {
+	c := s.config.Get().Media
+	where := c.Dir
+	if where == "" {
+		where = filepath.Join(dir, "media")
+	}
+	blobs, err := blob.Open(where, int64(c.Reserve))
+	if err != nil {
+		return err
+	}
+	s.media, err = media.New(media.Options{
+		DB: s.db, Blobs: blobs, Jobs: s.jobs, Events: s.events, Config: s.config, Links: links, Log: s.log, Dir: filepath.Join(where, "arriving"),
+	})
+	if err != nil {
+		return err
+	}
+	s.events.Register(s.media.Events()...)
+	return nil
+}
+
 // calendar is what runs by itself.
 func (s *Server) calendar() error {
 	return errors.Join(
@@ -158,13 +187,14 @@ func (s *Server) calendar() error {
 			return s.db.PruneSnapshots(s.config.Get().SnapshotRetention)
 		}),
 		s.jobs.Every("session-cleanup", "42 * * * *", "UTC", s.account.Sweep),
+		s.media.Calendar(),
 	)
 }
 
 // rows is the whole table.
 func (s *Server) rows() []api.Row {
 	var rows []api.Row
-	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.hub.Routes(), s.healthRoutes()} {
+	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.media.Routes(), s.hub.Routes(), s.healthRoutes()} {
 		rows = append(rows, part...)
 	}
 	return append(rows, aliases(rows)...)
@@ -260,6 +290,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.search.Run(work) })
 	workers.Go(func() { s.jobs.Run(work) })
 	workers.Go(func() { s.chat.Run(work) })
+	workers.Go(func() { s.media.Run(work) })
 	workers.Go(func() { trimMemory(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake

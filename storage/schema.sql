@@ -259,7 +259,7 @@ CREATE TABLE message (
     edited_by       TEXT,
     expires_at      INTEGER,
     deleted_at      INTEGER,
-    deleted_by      TEXT, reacted INTEGER NOT NULL DEFAULT 0,
+    deleted_by      TEXT, reacted INTEGER NOT NULL DEFAULT 0, attached INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation_id, n)
 ) STRICT, WITHOUT ROWID;
 
@@ -279,7 +279,7 @@ CREATE TABLE blob (
     sha256     TEXT    NOT NULL PRIMARY KEY,
     size       INTEGER NOT NULL,
     created_at INTEGER NOT NULL
-) STRICT;
+, damaged_at INTEGER) STRICT;
 
 CREATE TABLE upload (
     id            TEXT    NOT NULL PRIMARY KEY,
@@ -295,7 +295,7 @@ CREATE TABLE upload (
     legal_hold    INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
     claimed_at    INTEGER
-) STRICT;
+, touched_at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX upload_user ON upload (user_id, created_at);
 
@@ -383,4 +383,26 @@ CREATE TABLE message_hidden (
 CREATE INDEX message_hidden_message ON message_hidden (conversation_id, n);
 
 CREATE INDEX pinned_message_message ON pinned_message (message_id);
+
+CREATE TABLE rendition (
+    upload_id TEXT    NOT NULL REFERENCES upload (id),
+    name      TEXT    NOT NULL, -- thumb.webp, thumb.jpg, preview.webp, ...; clean while the upload itself is being replaced
+    sha256    TEXT    NOT NULL REFERENCES blob (sha256),
+    mime_type TEXT    NOT NULL,
+    size      INTEGER NOT NULL,
+    PRIMARY KEY (upload_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rendition_blob ON rendition (sha256);
+
+CREATE TABLE claim (
+    scope     TEXT NOT NULL PRIMARY KEY,
+    upload_id TEXT NOT NULL REFERENCES upload (id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX claim_upload ON claim (upload_id);
+
+CREATE INDEX upload_usage ON upload (user_id, size);
+
+CREATE INDEX upload_state ON upload (state, touched_at) WHERE state <> 'ready';
 

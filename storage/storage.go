@@ -54,7 +54,12 @@ type Options struct {
 	Log         *slog.Logger     // nil discards
 	Now         func() time.Time // nil is the system clock; Tx.Now comes from here
 	AfterBatch  func()           // called by the writer after each group commit, when its callers are answered
+	Link        Link             // nil links to paths as they are
 }
+
+// Link makes the address under which what is kept at path can be fetched, from now on and for a while, by whoever is
+// shown it as part of scope.
+type Link func(path, scope string, now time.Time) string
 
 // DB is an open database. Its methods may be called from any goroutine.
 type DB struct {
@@ -96,6 +101,9 @@ const (
 func Open(opts Options) (*DB, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Link == nil {
+		opts.Link = func(path, _ string, _ time.Time) string { return path }
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -176,17 +184,23 @@ type Querier interface {
 	QueryRow(sql string, args ...any) *sql.Row
 	// Millis is the time of this read or write in unix milliseconds: what expires by then is gone.
 	Millis() int64
+	// Link is the address of what is kept at path for those who are shown scope (see the type Link).
+	Link(path, scope string) string
 }
 
 // View is a consistent snapshot for reading, valid inside the function given to Read.
 type View struct {
 	*conn
 	// Now is the time of this read in UTC, cut to milliseconds.
-	Now time.Time
+	Now  time.Time
+	link Link
 }
 
 // Millis is Now in unix milliseconds.
 func (v View) Millis() int64 { return v.Now.UnixMilli() }
+
+// Link is the address of what is kept at path for those who are shown scope.
+func (v View) Link(path, scope string) string { return v.link(path, scope, v.Now) }
 
 // Read runs fn on a snapshot. It waits for a free connection until ctx ends.
 func (db *DB) Read(ctx context.Context, fn func(v View) error) error {
@@ -207,7 +221,7 @@ func (db *DB) Read(ctx context.Context, fn func(v View) error) error {
 		return mapError(err)
 	}
 	defer func() { _ = c.run("ROLLBACK") }()
-	return mapError(fn(View{c, db.Now().Truncate(time.Millisecond)}))
+	return mapError(fn(View{c, db.Now().Truncate(time.Millisecond), db.opts.Link}))
 }
 
 // conn is one SQLite connection with its prepared statements. It has one user at a time.

@@ -15,12 +15,16 @@ type Tx struct {
 	*conn
 	// Now is the time of this write in UTC, cut to milliseconds: the one clock for everything it stores.
 	Now      time.Time
+	link     Link
 	onCommit []func()
 	wrote    bool // something was executed: a failure has to be undone
 }
 
 // Millis is Now in unix milliseconds, the form of every time in a table.
 func (tx *Tx) Millis() int64 { return tx.Now.UnixMilli() }
+
+// Link is the address of what is kept at path for those who are shown scope.
+func (tx *Tx) Link(path, scope string) string { return tx.link(path, scope, tx.Now) }
 
 // Exec runs an INSERT, UPDATE or DELETE with its parameters.
 func (tx *Tx) Exec(text string, args ...any) (sql.Result, error) {
@@ -231,7 +235,7 @@ func (db *DB) attempt(w *writer, batch []*request, savepoints bool) error {
 	}
 	now := db.opts.Now().UTC().Truncate(time.Millisecond)
 	for _, r := range batch {
-		r.err, r.tx = r.ctx.Err(), Tx{conn: w.conn, Now: now}
+		r.err, r.tx = r.ctx.Err(), Tx{conn: w.conn, Now: now, link: db.opts.Link}
 		if r.err != nil {
 			continue
 		}

@@ -31,6 +31,9 @@ type Options struct {
 	Log     *slog.Logger
 	Online  func(userID string) bool       // nil takes everybody for online
 	Privacy func(userID string, p Privacy) // called after the commit of a change; it does not block. Nil where nobody listens
+	// Claim makes the picture at an address, of an upload of the caller's, the one that is shown as scope, and lets go of
+	// the path was; it returns its path, nil for the address "". Nil where nobody has a picture.
+	Claim func(tx *storage.Tx, by api.Caller, address, scope string, was *string) (path *string, err error)
 }
 
 // Service holds the operations on accounts. Its methods may be called from any goroutine.
@@ -43,6 +46,7 @@ type Service struct {
 	log      *slog.Logger
 	online   func(userID string) bool
 	privacy  func(userID string, p Privacy)
+	claim    func(tx *storage.Tx, by api.Caller, address, scope string, was *string) (*string, error)
 	sessions standings
 	cost     cost          // of a new hash
 	hashing  chan struct{} // a place per password being hashed: each takes 19 MiB
@@ -54,8 +58,16 @@ func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Claim == nil {
+		o.Claim = func(_ *storage.Tx, _ api.Caller, address, _ string, _ *string) (*string, error) {
+			if address != "" {
+				return nil, api.Invalid("avatar", "must be an upload of this server")
+			}
+			return nil, nil
+		}
+	}
 	return &Service{
-		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online, privacy: o.Privacy,
+		db: o.DB, events: o.Events, cache: o.Cache, config: o.Config, secrets: o.Secrets, log: o.Log, online: o.Online, privacy: o.Privacy, claim: o.Claim,
 		sessions: standings{new: map[string]standing{}}, cost: fullCost, hashing: make(chan struct{}, hashesAtOnce),
 	}
 }

@@ -106,7 +106,7 @@ func (s *Service) BlockedUsers(ctx context.Context, by api.Caller, _ *struct{}) 
 			if err := rows.Scan(p.PublicTargets()...); err != nil {
 				return fmt.Errorf("list blocks: %w", err)
 			}
-			p.MongoID = p.ID
+			p.Show(v)
 			list = append(list, p)
 		}
 		return rows.Err()

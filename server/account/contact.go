@@ -209,7 +209,7 @@ func (s *Service) Contacts(ctx context.Context, by api.Caller, in *ContactsInput
 		if err != nil {
 			return fmt.Errorf("list contacts: %w", err)
 		}
-		return scanContacts(rows, func(c Contact) { list = append(list, c) })
+		return scanContacts(v, rows, func(c Contact) { list = append(list, c) })
 	})
 	return list, err
 }
@@ -257,14 +257,14 @@ func contactsOf(q storage.Querier, owner string, ids []string) (map[string]Conta
 		if err != nil {
 			return nil, fmt.Errorf("read contacts: %w", err)
 		}
-		if err := scanContacts(rows, func(c Contact) { found[c.ID] = c }); err != nil {
+		if err := scanContacts(q, rows, func(c Contact) { found[c.ID] = c }); err != nil {
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-func scanContacts(rows *sql.Rows, fn func(c Contact)) error {
+func scanContacts(q storage.Querier, rows *sql.Rows, fn func(c Contact)) error {
 	defer rows.Close()
 	for rows.Next() {
 		var c Contact
@@ -272,7 +272,8 @@ func scanContacts(rows *sql.Rows, fn func(c Contact)) error {
 		if err := rows.Scan(append(c.PublicTargets(), &c.ContactName, &added)...); err != nil {
 			return fmt.Errorf("read contacts: %w", err)
 		}
-		c.MongoID, c.AddedAt = c.ID, api.Millis(added)
+		c.Show(q)
+		c.AddedAt = api.Millis(added)
 		fn(c)
 	}
 	return rows.Err()

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"path"
 	"strings"
 	"unicode/utf8"
 
@@ -27,7 +25,7 @@ type Self struct {
 	Email         *string        `json:"email"`
 	Username      string         `json:"username"`
 	DisplayName   string         `json:"displayName"`
-	Avatar        *string        `json:"avatar"`
+	Avatar        *string        `json:"avatar"` // its address; picture is its path
 	Bio           *string        `json:"bio"`
 	Status        string         `json:"status"` // what they chose to be shown as while they are here
 	LastSeen      *string        `json:"lastSeen"`
@@ -40,6 +38,8 @@ type Self struct {
 	LinkedDevices []LinkedDevice `json:"linkedDevices" nullable:"false"`
 	CreatedAt     string         `json:"createdAt"`
 	UpdatedAt     string         `json:"updatedAt"`
+
+	picture *string
 }
 
 // Me returns the caller's account.
@@ -99,7 +99,6 @@ func (s *Service) UpdateMe(ctx context.Context, by api.Caller, in *UpdateMeInput
 		b.Username.Text = wrong.username(b.Username.Text)
 	}
 	b.Email.Text = wrong.email(b.Email.Text)
-	b.Avatar.Text = wrong.avatar(b.Avatar.Text)
 	if utf8.RuneCountInString(b.Bio.Text) > 500 {
 		wrong.add("bio", "must be at most 500 characters")
 	}
@@ -124,7 +123,12 @@ func (s *Service) UpdateMe(ctx context.Context, by api.Caller, in *UpdateMeInput
 		}
 		b.Email.apply(&self.Email)
 		b.Bio.apply(&self.Bio)
-		b.Avatar.apply(&self.Avatar)
+		if b.Avatar.Sent {
+			if self.picture, err = s.claim(tx, by, b.Avatar.Text, PictureScope(self.ID), old.picture); err != nil {
+				return err
+			}
+			self.Avatar = picture(tx, self.ID, self.picture)
+		}
 		b.PublicKey.apply(&self.PublicKey)
 		if err := free(tx, self.ID, self.Username, "", text(self.Email)); err != nil {
 			return err
@@ -156,30 +160,9 @@ func (c Change) apply(to **string) {
 	}
 }
 
-func (p *problems) avatar(address string) string {
-	picture, ok := OwnPicture(address)
-	if !ok {
-		p.add("avatar", "must be an upload of this server")
-	}
-	return picture
-}
-
-// OwnPicture returns the path of a picture on this server; "" is no picture. Clients send back whole addresses of
-// uploads; the host does not matter. A picture elsewhere is not ok: it would tell its owner who looks at whom.
-func OwnPicture(address string) (string, bool) {
-	if address == "" {
-		return "", true
-	}
-	u, err := url.Parse(address)
-	if err != nil || !strings.HasPrefix(u.Path, "/uploads/") || path.Clean(u.Path) != u.Path {
-		return "", false
-	}
-	return u.EscapedPath(), true
-}
-
 func saveProfile(tx *storage.Tx, p *Self) error {
 	_, err := tx.Exec(`UPDATE user SET display_name = ?, username = ?, username_key = ?, search_key = ?, email = ?, bio = ?, avatar = ?, public_key = ?, updated_at = ?
-		WHERE id = ?`, p.DisplayName, p.Username, fold(p.Username), searchKey(p.Username, p.DisplayName), p.Email, p.Bio, p.Avatar, p.PublicKey, tx.Millis(), p.ID)
+		WHERE id = ?`, p.DisplayName, p.Username, fold(p.Username), searchKey(p.Username, p.DisplayName), p.Email, p.Bio, p.picture, p.PublicKey, tx.Millis(), p.ID)
 	if err != nil {
 		return fmt.Errorf("update user: %w", err)
 	}
@@ -224,15 +207,16 @@ func renderUpdated(q storage.Querier, events []event.Event) ([]any, error) {
 const selfColumns = `id, phone, email, username, display_name, avatar, bio, status, last_seen_at, public_key, is_active, is_verified, role,
 	banned_at IS NOT NULL, created_at, updated_at`
 
-func (p *Self) scan(row interface{ Scan(...any) error }) error {
+func (p *Self) scan(q storage.Querier, row interface{ Scan(...any) error }) error {
 	var seen sql.NullInt64
 	var created, updated int64
-	err := row.Scan(&p.ID, &p.PhoneNumber, &p.Email, &p.Username, &p.DisplayName, &p.Avatar, &p.Bio, &p.Status, &seen, &p.PublicKey,
+	err := row.Scan(&p.ID, &p.PhoneNumber, &p.Email, &p.Username, &p.DisplayName, &p.picture, &p.Bio, &p.Status, &seen, &p.PublicKey,
 		&p.IsActive, &p.IsVerified, &p.Role, &p.IsBanned, &created, &updated)
 	if err != nil {
 		return err
 	}
 	p.MongoID, p.Permissions, p.LinkedDevices, p.Status = p.ID, []string{}, []LinkedDevice{}, chosen(p.Status)
+	p.Avatar = picture(q, p.ID, p.picture)
 	p.CreatedAt, p.UpdatedAt = api.Millis(created), api.Millis(updated)
 	if seen.Valid {
 		at := api.Millis(seen.Int64)
@@ -243,7 +227,7 @@ func (p *Self) scan(row interface{ Scan(...any) error }) error {
 
 // readSelf returns one account; sql.ErrNoRows when there is none.
 func readSelf(q storage.Querier, id string) (p Self, err error) {
-	if err := p.scan(q.QueryRow("SELECT "+selfColumns+" FROM user WHERE id = ? AND erased_at IS NULL", id)); err != nil {
+	if err := p.scan(q, q.QueryRow("SELECT "+selfColumns+" FROM user WHERE id = ? AND erased_at IS NULL", id)); err != nil {
 		return Self{}, fmt.Errorf("read account: %w", err)
 	}
 	devices, err := devicesOf(q, []string{id})
@@ -261,7 +245,7 @@ func readSelves(q storage.Querier, ids []string) (map[string]Self, error) {
 		}
 		for rows.Next() {
 			var p Self
-			if err := p.scan(rows); err != nil {
+			if err := p.scan(q, rows); err != nil {
 				rows.Close()
 				return nil, fmt.Errorf("read accounts: %w", err)
 			}

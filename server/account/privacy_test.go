@@ -250,8 +250,9 @@ func TestAPictureIsShownAsTheSettingsSay(t *testing.T) {
 	s := servertest.Start(t)
 	ada, bob, carl, eve := s.Register("ada"), s.Register("bob"), s.Register("carl"), s.Register("eve")
 	room := ada.Group("all", bob, carl)
-	const picture = "/uploads/images/ada.jpg"
-	ada.Do("PUT", "/users/me", map[string]any{"avatar": picture}).OK(nil)
+	uploaded := ada.Picture()
+	ada.Do("PUT", "/users/me", map[string]any{"avatar": uploaded}).OK(nil)
+	picture := servertest.Shown(uploaded)
 	ada.Do("POST", "/users/me/contacts", map[string]any{"userId": bob.ID}).OK(nil)
 	ada.Do("POST", "/users/me/contacts", map[string]any{"userId": eve.ID}).OK(nil)
 	first := ada.Send(room, "first")
@@ -288,7 +289,7 @@ func TestAPictureIsShownAsTheSettingsSay(t *testing.T) {
 		}
 		seen := 0
 		for what, avatar := range sights {
-			if avatar != nil && *avatar != picture {
+			if avatar != nil && servertest.Shown(*avatar) != picture {
 				t.Errorf("%s: %s", what, *avatar)
 			}
 			if avatar != nil {

@@ -25,10 +25,28 @@ type Public struct {
 // is PublicColumnsFor.
 const PublicColumns = "u.id, u.username, u.display_name, CASE WHEN u.photo_for = 'everyone' THEN u.avatar END, u.is_verified"
 
-// PublicTargets returns where to scan PublicColumns or PublicColumnsFor to, for a query that reads more beside them.
+// PublicTargets returns where to scan PublicColumns or PublicColumnsFor to, for a query that reads more beside them. Show
+// has to follow.
 func (p *Public) PublicTargets() []any {
 	return []any{&p.ID, &p.Username, &p.DisplayName, &p.Avatar, &p.IsVerified}
 }
+
+// Show fills in what follows from the columns: the second id, and the address of the picture for whoever is shown this.
+func (p *Public) Show(q storage.Querier) {
+	p.MongoID, p.Avatar = p.ID, picture(q, p.ID, p.Avatar)
+}
+
+// picture is the address of somebody's picture, from the path that the table has.
+func picture(q storage.Querier, userID string, path *string) *string {
+	if path == nil {
+		return nil
+	}
+	address := q.Link(*path, PictureScope(userID))
+	return &address
+}
+
+// PictureScope is what the picture of a profile is shown as part of (storage.Link).
+func PictureScope(userID string) string { return "u" + userID }
 
 // Deleted is shown in place of somebody who no longer exists.
 func Deleted(id string) Public {
@@ -49,7 +67,7 @@ func PublicsFor(q storage.Querier, viewer string, ids []string) (map[string]Publ
 		if err != nil {
 			return nil, fmt.Errorf("read people: %w", err)
 		}
-		if err := scanPublics(rows, found); err != nil {
+		if err := scanPublics(q, rows, found); err != nil {
 			return nil, fmt.Errorf("read people: %w", err)
 		}
 	}
@@ -61,14 +79,14 @@ func PublicsFor(q storage.Querier, viewer string, ids []string) (map[string]Publ
 	return found, nil
 }
 
-func scanPublics(rows *sql.Rows, into map[string]Public) error {
+func scanPublics(q storage.Querier, rows *sql.Rows, into map[string]Public) error {
 	defer rows.Close()
 	for rows.Next() {
 		var p Public
 		if err := rows.Scan(p.PublicTargets()...); err != nil {
 			return err
 		}
-		p.MongoID = p.ID
+		p.Show(q)
 		into[p.ID] = p
 	}
 	return rows.Err()

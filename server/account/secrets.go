@@ -20,6 +20,7 @@ type Secrets struct {
 	Refresh []byte `json:"refreshKey"` // refresh tokens
 	Field   []byte `json:"fieldKey"`   // encrypted columns
 	TURN    []byte `json:"turnSecret"` // time-limited TURN credentials
+	Media   []byte `json:"mediaKey"`   // capabilities in the addresses of media
 }
 
 const secretLength = 32
@@ -45,7 +46,7 @@ func LoadSecrets(dir string) (Secrets, error) {
 		}
 	}
 	missing := false
-	for name, key := range map[string]*[]byte{"signingKey": &s.Signing, "refreshKey": &s.Refresh, "fieldKey": &s.Field, "turnSecret": &s.TURN} {
+	for name, key := range map[string]*[]byte{"signingKey": &s.Signing, "refreshKey": &s.Refresh, "fieldKey": &s.Field, "turnSecret": &s.TURN, "mediaKey": &s.Media} {
 		if value, ok := entries[name]; ok {
 			if err := json.Unmarshal(value, key); err != nil || len(*key) < secretLength {
 				return s, fmt.Errorf("read secrets: %s in %s is damaged, restore it from a backup", name, path)

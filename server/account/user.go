@@ -42,7 +42,7 @@ func (s *Service) User(ctx context.Context, by api.Caller, in *UserInput) (p Pro
 		if err != nil {
 			return fmt.Errorf("read profile: %w", err)
 		}
-		p.MongoID = p.ID
+		p.Show(v)
 		if !shown {
 			p.Status = statusOffline
 			return nil
@@ -100,7 +100,7 @@ func (s *Service) Search(ctx context.Context, by api.Caller, in *SearchInput) ([
 			if err := rows.Scan(p.PublicTargets()...); err != nil {
 				return fmt.Errorf("search people: %w", err)
 			}
-			p.MongoID = p.ID
+			p.Show(v)
 			found = append(found, p)
 		}
 		return rows.Err()

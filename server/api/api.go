@@ -89,6 +89,7 @@ var (
 	TierLogin    = Tier{Name: "login", Limit: 10, Window: 15 * time.Minute, ByIP: true}
 	TierRegister = Tier{Name: "register", Limit: 10, Window: time.Hour, ByIP: true}
 	TierTicket   = Tier{Name: "ticket", Limit: 60, Window: time.Minute}
+	TierUpload   = Tier{Name: "upload", Limit: 300, Window: time.Hour}
 	TierAdmin    = Tier{Name: "admin", Limit: 60, Window: time.Minute}
 )
 

@@ -18,6 +18,9 @@ func known(code string) bool { return catalogue[code].status != 0 }
 // Known reports whether code stands in the catalogue.
 func Known(code string) bool { return known(code) }
 
+// StatusOf is the HTTP status of a code.
+func StatusOf(code string) int { return catalogue[code].status }
+
 // sentence renders the entry; {name} stands for a parameter.
 func (e entry) sentence(locale string, params map[string]any) string {
 	text := e.en
@@ -49,7 +52,7 @@ var catalogue = map[string]entry{
 	"VALIDATION":               {http.StatusBadRequest, "Request validation failed", "La petición contiene datos no válidos"},
 	"BODY_TOO_LARGE":           {http.StatusRequestEntityTooLarge, "The request is too large.", "La petición es demasiado grande."},
 	"BODY_TIMEOUT":             {http.StatusRequestTimeout, "The request took too long to arrive.", "La petición tardó demasiado en llegar."},
-	"UNSUPPORTED_MEDIA_TYPE":   {http.StatusUnsupportedMediaType, "Send JSON.", "Envíe JSON."},
+	"UNSUPPORTED_MEDIA_TYPE":   {http.StatusUnsupportedMediaType, "The body is not of a type that is taken here: JSON, or a form with files for uploads.", "El cuerpo no es de un tipo admitido aquí: JSON, o un formulario con archivos para subidas."},
 	"NOT_ACCEPTABLE":           {http.StatusNotAcceptable, "Only JSON can be answered.", "Solo se puede responder con JSON."},
 	"UNKNOWN_OPERATION":        {http.StatusNotFound, "There is no such operation.", "No existe esa operación."},
 	"ROUTE_NOT_FOUND":          {http.StatusNotFound, "There is nothing at this address.", "No hay nada en esta dirección."},
@@ -107,7 +110,21 @@ var catalogue = map[string]entry{
 	"CLIENT_ID_REUSED":         {http.StatusConflict, "This clientId was used for another message.", "Este clientId se usó para otro mensaje."},
 	"ATTACHMENT_MISSING":       {http.StatusBadRequest, "A message of this type needs an attachment.", "Un mensaje de este tipo necesita un archivo adjunto."},
 	"ATTACHMENTS_TOO_MANY":     {http.StatusBadRequest, "A message has at most {max} attachments.", "Un mensaje tiene como máximo {max} archivos adjuntos."},
-	"ATTACHMENTS_UNSUPPORTED":  {http.StatusBadRequest, "This server cannot take attachments.", "Este servidor no admite archivos adjuntos."},
+	"ATTACHMENT_NOT_FOUND":     {http.StatusBadRequest, "An attachment is not one of your uploads: upload it first.", "Un archivo adjunto no es una de sus subidas: súbalo primero."},
+	"ATTACHMENT_FOREIGN":       {http.StatusBadRequest, "An attachment must be an upload of this server.", "Un archivo adjunto debe ser una subida a este servidor."},
+	"MEDIA_NOT_FOUND":          {http.StatusNotFound, "File not found, or its address has expired.", "Archivo no encontrado, o su dirección ha caducado."},
+	"MEDIA_IN_USE":             {http.StatusConflict, "A message or a profile shows this file: it goes with that.", "Un mensaje o un perfil muestra este archivo: se elimina con él."},
+	"MEDIA_PROCESSING":         {http.StatusServiceUnavailable, "This file is still being looked at. Try again in a moment.", "Este archivo aún se está examinando. Inténtelo de nuevo en un momento."},
+	"MEDIA_DAMAGED":            {http.StatusGone, "This file is damaged on the server. Whoever has it can upload it again.", "Este archivo está dañado en el servidor. Quien lo tenga puede volver a subirlo."},
+	"MEDIA_QUOTA":              {http.StatusInsufficientStorage, "You have used up your {max} MiB for files. Delete some first.", "Ha agotado sus {max} MiB para archivos. Elimine algunos primero."},
+	"FILE_MISSING":             {http.StatusBadRequest, "No file provided.", "No se ha enviado ningún archivo."},
+	"FILE_EMPTY":               {http.StatusBadRequest, "The file is empty.", "El archivo está vacío."},
+	"FILE_TOO_LARGE":           {http.StatusRequestEntityTooLarge, "The file is larger than the {max} MiB allowed here.", "El archivo supera los {max} MiB permitidos aquí."},
+	"FILES_TOO_MANY":           {http.StatusBadRequest, "Send at most {max} files at a time.", "Envíe como máximo {max} archivos a la vez."},
+	"INVALID_FILE_TYPE":        {http.StatusBadRequest, "The file is not of a type that is taken here.", "El archivo no es de un tipo admitido aquí."},
+	"IMAGE_TOO_LARGE":          {http.StatusBadRequest, "The picture has too many pixels.", "La imagen tiene demasiados píxeles."},
+	"IMAGE_DAMAGED":            {http.StatusBadRequest, "The picture is damaged.", "La imagen está dañada."},
+	"FILE_INFECTED":            {http.StatusBadRequest, "The virus scanner refuses this file.", "El antivirus rechaza este archivo."},
 	"REACTIONS_FULL":           {http.StatusBadRequest, "This message takes no more reactions than {max}.", "Este mensaje no admite más de {max} reacciones."},
 	"REPLY_NOT_FOUND":          {http.StatusBadRequest, "The message this replies to is not in this conversation.", "El mensaje al que responde no está en esta conversación."},
 	"PINS_FULL":                {http.StatusForbidden, "A conversation has at most {max} pinned messages.", "Una conversación tiene como máximo {max} mensajes fijados."},

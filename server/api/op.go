@@ -24,6 +24,7 @@ type Row struct {
 	In, Out      reflect.Type      // of its input and of its answer
 	Dialect      Dialect           // of the answer over REST
 	Root         bool              // the path stands at the root of the server, not below the prefix
+	Streams      bool              // made by Raw: In and Out are nil
 
 	mount func(t *Table, row *Row)
 	bind  func(t *Table, row *Row) call

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +27,7 @@ type Table struct {
 	rows   []Row
 	verbs  map[string]*verb
 	huma   huma.API
+	router chi.Router
 }
 
 type verb struct {
@@ -41,7 +41,7 @@ func NewTable(config Config, r chi.Router, rows []Row) (*Table, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &Table{config: config, rows: rows, verbs: map[string]*verb{}}
+	t := &Table{config: config, rows: rows, verbs: map[string]*verb{}, router: r}
 	hc := huma.DefaultConfig("QuckChat", config.Version)
 	hc.OpenAPIPath, hc.DocsPath, hc.SchemasPath, hc.CreateHooks = config.Prefix+"/openapi", "", "", nil
 	hc.AllowAdditionalPropertiesByDefault = true
@@ -188,7 +188,7 @@ func operationID(row *Row) string {
 // guard authenticates, admits, and folds old spellings, before huma binds anything.
 func (t *Table) guard(row *Row, c huma.Context, next func(huma.Context)) {
 	r, _ := humachi.Unwrap(c)
-	by := t.config.Describe(r)
+	by, u, err := t.enter(row, r)
 	fail := func(err error) {
 		e := t.wire(context.WithValue(c.Context(), callerKey{}, by), err)
 		for k, vs := range e.headers() {
@@ -198,17 +198,10 @@ func (t *Table) guard(row *Row, c huma.Context, next func(huma.Context)) {
 		c.SetStatus(e.status)
 		_ = json.NewEncoder(c.BodyWriter()).Encode(e)
 	}
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		if err := t.config.Authenticate.Authenticate(c.Context(), token, &by); err != nil && row.Role > RolePublic {
-			fail(err)
-			return
-		}
-	}
-	u, err := t.admit(row, by)
 	if u.Limit > 0 {
-		c.SetHeader("X-RateLimit-Limit", strconv.Itoa(u.Limit))
-		c.SetHeader("X-RateLimit-Remaining", strconv.Itoa(u.Remaining))
-		c.SetHeader("X-RateLimit-Reset", strconv.Itoa(retrySeconds(u.Reset)))
+		for name, value := range u.headers() {
+			c.SetHeader(name, value)
+		}
 	}
 	if err != nil {
 		fail(err)

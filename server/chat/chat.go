@@ -21,6 +21,7 @@ import (
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -32,6 +33,7 @@ type Service struct {
 	config *config.Live
 	log    *slog.Logger
 	search *search.Index
+	media  *media.Service
 	typing *typists
 	sweep  *sweeper
 
@@ -46,13 +48,14 @@ type Options struct {
 	Config *config.Live
 	Log    *slog.Logger
 	Search *search.Index
+	Media  *media.Service
 	// Presence adds to people who share a conversation with the viewer whether they are here.
 	Presence func(q storage.Querier, viewer string, people []*account.Public) error
 }
 
 // New makes the service, registers its events and its jobs.
 func New(o Options) *Service {
-	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, presence: o.Presence}
+	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, media: o.Media, presence: o.Presence}
 	s.typing, s.sweep = newTypists(o.Events), newSweeper()
 	o.Events.Register(s.Events()...)
 	o.Jobs.Handle(purgeKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.purge})

@@ -11,6 +11,7 @@ import (
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -58,7 +59,6 @@ type Participant struct {
 const (
 	nameMax        = 100
 	descriptionMax = 1000
-	avatarMax      = 2048 // bytes
 	adminsMax      = 10
 )
 
@@ -121,11 +121,8 @@ func (s *Service) Group(ctx context.Context, by api.Caller, in *GroupInput) (*Co
 
 // group creates a group of the caller and the people of n.
 func (s *Service) group(ctx context.Context, by api.Caller, n newConversation) (*Conversation, error) {
-	if err := checkNames(n.name, n.description, n.avatar); err != nil {
+	if err := checkNames(n.name, n.description); err != nil {
 		return nil, err
-	}
-	if n.avatar != nil && *n.avatar == "" {
-		n.avatar = nil
 	}
 	people := distinct(append([]string{by.UserID}, n.people...))
 	if most := s.config.Get().GroupMembersMax; len(people) > most {
@@ -148,8 +145,8 @@ func (s *Service) group(ctx context.Context, by api.Caller, n newConversation) (
 	return c, err
 }
 
-// checkNames trims and checks what a group is called, and its picture.
-func checkNames(name, description, avatar *string) error {
+// checkNames trims and checks what a group is called.
+func checkNames(name, description *string) error {
 	if name != nil {
 		if *name = strings.TrimSpace(strings.ToValidUTF8(*name, "\uFFFD")); *name == "" || utf8.RuneCountInString(*name) > nameMax {
 			return api.Invalid("name", fmt.Sprintf("expected 1 to %d characters", nameMax))
@@ -157,13 +154,6 @@ func checkNames(name, description, avatar *string) error {
 	}
 	if description != nil && utf8.RuneCountInString(*description) > descriptionMax {
 		return api.Invalid("description", fmt.Sprintf("expected at most %d characters", descriptionMax))
-	}
-	if avatar != nil {
-		picture, ok := account.OwnPicture(*avatar)
-		if !ok || len(picture) > avatarMax {
-			return api.Invalid("avatar", "must be an upload of this server")
-		}
-		*avatar = picture
 	}
 	return nil
 }
@@ -177,6 +167,13 @@ type newConversation struct {
 // create stores a conversation and its members and tells them.
 func (s *Service) create(tx *storage.Tx, by api.Caller, n newConversation) (string, error) {
 	id, now := storage.NewID(), tx.Millis()
+	if n.avatar != nil {
+		path, err := s.media.ClaimPicture(tx, by, *n.avatar, media.ConversationScope(id), nil)
+		if err != nil {
+			return "", err
+		}
+		n.avatar = path
+	}
 	if _, err := tx.Exec(`INSERT INTO conversation (id, type, pair, name, description, avatar, created_by, last_message_at, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, n.kind, n.pair, n.name, n.description, n.avatar, by.UserID, now, now, now); err != nil {
 		return "", fmt.Errorf("create conversation: %w", err)
@@ -304,7 +301,7 @@ type UpdateInput struct {
 // Update changes how a group is called and shown. Codes: CONVERSATION_NOT_FOUND, NOT_GROUP, NOT_ADMIN, VALIDATION.
 func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*Conversation, error) {
 	b := &in.Body
-	if err := checkNames(b.Name, &b.Description.Text, &b.Avatar.Text); err != nil {
+	if err := checkNames(b.Name, &b.Description.Text); err != nil {
 		return nil, err
 	}
 	var c *Conversation
@@ -316,9 +313,15 @@ func (s *Service) Update(ctx context.Context, by api.Caller, in *UpdateInput) (*
 		if err != nil {
 			return err
 		}
+		picture := old.avatar
+		if b.Avatar.Sent {
+			if picture, err = s.media.ClaimPicture(tx, by, b.Avatar.Text, media.ConversationScope(in.ConversationID), old.avatar); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(`UPDATE conversation SET name = coalesce(?, name), updated_at = ?,
-			description = CASE WHEN ? THEN nullif(?, '') ELSE description END, avatar = CASE WHEN ? THEN nullif(?, '') ELSE avatar END
-			WHERE id = ?`, b.Name, tx.Millis(), b.Description.Sent, b.Description.Text, b.Avatar.Sent, b.Avatar.Text, in.ConversationID); err != nil {
+			description = CASE WHEN ? THEN nullif(?, '') ELSE description END, avatar = ?
+			WHERE id = ?`, b.Name, tx.Millis(), b.Description.Sent, b.Description.Text, picture, in.ConversationID); err != nil {
 			return fmt.Errorf("update conversation: %w", err)
 		}
 		notices, err := s.noteChanges(tx, by, in.ConversationID, old)

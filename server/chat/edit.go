@@ -160,7 +160,7 @@ func (s *Service) Delete(ctx context.Context, by api.Caller, in *DeleteInput) (*
 			WHERE id = ? AND legal_hold = 0 AND (SELECT legal_hold FROM conversation c WHERE c.id = message.conversation_id) = 0`, m.ID); err != nil {
 			return fmt.Errorf("empty message: %w", err)
 		}
-		if err := strip(tx, []string{m.ID}); err != nil {
+		if err := s.strip(tx, []string{m.ID}); err != nil {
 			return err
 		}
 		if gone, err = oneForAll(tx, m.ID); err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -34,10 +36,13 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 			}
 			gone = len(ids)
 			tx.OnCommit(s.db.Forget)
+			if _, err := s.media.ClaimPicture(tx, api.Caller{}, "", media.ConversationScope(p.ConversationID), nil); err != nil {
+				return err
+			}
 			if _, err := tx.Exec("DELETE FROM message_hidden WHERE conversation_id = ?", p.ConversationID); err != nil { // nobody reads it again
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			return forget(tx, ids)
+			return s.forget(tx, ids)
 		})
 		if err != nil || gone == 0 {
 			return err
@@ -50,17 +55,21 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 
 // forget removes messages and everything that hangs on them, but for who has hidden them: a late reader is not told that
 // what they hid has expired (hub, missed).
-func forget(tx *storage.Tx, ids []string) error {
-	if err := strip(tx, ids); err != nil {
+func (s *Service) forget(tx *storage.Tx, ids []string) error {
+	if err := s.strip(tx, ids); err != nil {
 		return err
 	}
 	return eachChunk(tx, ids, "DELETE FROM message WHERE id IN (%s)")
 }
 
-// strip removes what a message loses together with its text: its pin, reactions, mentions, what it said before it was edited.
-// Who hid it stays known, so that they are not told of it again. A legal hold keeps what it said before.
-func strip(tx *storage.Tx, ids []string) error {
+// strip removes what a message loses together with its text: its pin, reactions, mentions, what it said before it was edited,
+// its files. Who hid it stays known, so that they are not told of it again. A legal hold keeps what it said before and its
+// files, which nobody is shown.
+func (s *Service) strip(tx *storage.Tx, ids []string) error {
 	if err := unpin(tx, ids); err != nil {
+		return err
+	}
+	if err := s.release(tx, ids); err != nil {
 		return err
 	}
 	return eachChunk(tx, ids,

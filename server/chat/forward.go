@@ -33,7 +33,7 @@ func forward(tx *storage.Tx, by api.Caller, d *draft) (*draft, error) {
 		return d, api.E("MESSAGE_NOT_FORWARDABLE")
 	}
 	copied := *d // the closure may run again
-	copied.kind, copied.content, copied.metadata = m.Type, m.Content, m.Metadata
+	copied.kind, copied.content, copied.metadata, copied.copies = m.Type, m.Content, m.Metadata, m.attached
 	return &copied, nil
 }
 

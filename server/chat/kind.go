@@ -8,21 +8,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/media"
 )
 
-// Attachment is a file shown with a message (contract 2.3). Urls are those of our own uploads, so none can be sent until
-// there are uploads.
-type Attachment struct {
-	Type         string   `json:"type" enum:"image,video,audio,file,sticker"`
-	URL          string   `json:"url" maxLength:"2048"`
-	ThumbnailURL *string  `json:"thumbnailUrl,omitempty" maxLength:"2048"`
-	FileName     *string  `json:"fileName,omitempty" maxLength:"255"`
-	FileSize     *int64   `json:"fileSize,omitempty" minimum:"0" doc:"bytes"`
-	MimeType     *string  `json:"mimeType,omitempty" maxLength:"255"`
-	Duration     *float64 `json:"duration,omitempty" minimum:"0" doc:"seconds"`
-	Width        *int64   `json:"width,omitempty" minimum:"0"`
-	Height       *int64   `json:"height,omitempty" minimum:"0"`
-}
+// Attachment is a file shown with a message (contract 2.3). Its address is that of an upload.
+type Attachment = media.Attachment
 
 // The limits of a message (contract 2.2). Its length is a setting.
 const (
@@ -40,6 +30,8 @@ type draft struct {
 	replyTo        *string
 	metadata       json.RawMessage
 	original       *string // the message that it is to be a copy of
+	attachments    []media.Ref
+	copies         int // how many attachments the original has
 }
 
 // check makes a draft of what somebody wants to send. The schema has looked at it, but JSON finds a field in any case,
@@ -97,10 +89,9 @@ func (s *Service) check(in *SendInput) (*draft, error) {
 	default: // system, call and huddle are written by the server, poll by polls
 		return nil, api.Invalid("type", "expected one of text, image, video, audio, file, sticker, location, contact")
 	}
-	if len(b.Attachments) > 0 {
-		return nil, api.E("ATTACHMENTS_UNSUPPORTED")
-	}
-	return d, nil
+	var err error
+	d.attachments, err = media.Refs(b.Attachments)
+	return d, err
 }
 
 var (

@@ -59,7 +59,7 @@ func TestNoOtherKindOfMessageCanBeSent(t *testing.T) {
 		body map[string]any
 	}{
 		{"ATTACHMENT_MISSING", map[string]any{"type": "image", "attachments": []any{}}}, {"ATTACHMENT_MISSING", map[string]any{"type": "sticker"}},
-		{"ATTACHMENTS_UNSUPPORTED", map[string]any{"type": "video", "attachments": list(10)}}, {"ATTACHMENTS_TOO_MANY", map[string]any{"attachments": list(11)}},
+		{"ATTACHMENT_FOREIGN", map[string]any{"type": "video", "attachments": list(10)}}, {"ATTACHMENTS_TOO_MANY", map[string]any{"attachments": list(11)}},
 		{"VALIDATION", map[string]any{"attachments": []any{map[string]any{"type": "image"}}}}, {"VALIDATION", map[string]any{"attachments": []any{"x"}}},
 		{"VALIDATION", map[string]any{"attachments": []any{map[string]any{"type": "image", "url": "x", "fileSize": -1}}}},
 		{"VALIDATION", map[string]any{"type": "system", "metadata": map[string]any{"action": "left"}}}, {"VALIDATION", map[string]any{"TYPE": "system"}},

@@ -19,7 +19,7 @@ func (m *Message) fill() {
 
 // messageColumns are what scanMessage reads, of the table message under the alias x.
 const messageColumns = `x.id, x.conversation_id, x.n, x.sender_id, x.type, x.content, x.client_id, x.reply_to_id, x.metadata,
-	x.forwarded_from, x.reacted, x.edited_at, x.expires_at, x.deleted_at, x.created_at, x.updated_at`
+	x.forwarded_from, x.attached, x.reacted, x.edited_at, x.expires_at, x.deleted_at, x.created_at, x.updated_at`
 
 // scanMessages reads rows, without those of messages that have expired by now.
 func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
@@ -31,7 +31,7 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 		var edited, expires, deleted sql.NullInt64
 		var created, updated int64
 		if err := rows.Scan(&m.ID, &m.ConversationID, &m.N, &m.Sender.ID, &m.Type, &m.Content, &m.ClientID, &m.ReplyToID, &metadata,
-			&m.original, &m.reacted, &edited, &expires, &deleted, &created, &updated); err != nil {
+			&m.original, &m.attached, &m.reacted, &edited, &expires, &deleted, &created, &updated); err != nil {
 			return nil, err
 		}
 		if expires.Valid {
@@ -53,7 +53,7 @@ func scanMessages(rows *sql.Rows, now int64) ([]*Message, error) {
 		}
 		if deleted.Valid {
 			m.IsDeleted, m.DeletedAt = true, api.Millis(deleted.Int64)
-			m.Content, m.Metadata, m.ReplyToID, m.IsForwarded, m.original = nil, nil, nil, false, nil
+			m.Content, m.Metadata, m.ReplyToID, m.IsForwarded, m.original, m.attached = nil, nil, nil, false, nil, 0
 		}
 		list = append(list, m)
 	}
@@ -210,6 +210,9 @@ func completeFor(q storage.Querier, viewer string, list []*Message, show shown) 
 		}
 	}
 	if err := addReactions(q, list); err != nil {
+		return err
+	}
+	if err := addAttachments(q, list); err != nil {
 		return err
 	}
 	if err := addOriginals(q, viewer, list); err != nil {

@@ -46,6 +46,7 @@ type Message struct {
 	UpdatedAt      string          `json:"updatedAt"`
 
 	original *string // which message it is a forward of, whoever looks
+	attached int     // how many attachments it has
 	reacted  bool    // somebody has reacted to it, and may have taken it back
 }
 
@@ -66,7 +67,7 @@ type SendInput struct {
 }
 
 // Send stores a message and tells the members: the one way by which messages of people come to be. Codes: VALIDATION,
-// MESSAGE_EMPTY, MESSAGE_TOO_LONG, ATTACHMENT_MISSING, ATTACHMENTS_TOO_MANY, ATTACHMENTS_UNSUPPORTED,
+// MESSAGE_EMPTY, MESSAGE_TOO_LONG, ATTACHMENT_MISSING, ATTACHMENTS_TOO_MANY, ATTACHMENT_FOREIGN, ATTACHMENT_NOT_FOUND,
 // CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND, CLIENT_ID_REUSED, USER_BANNED, and of a forward
 // MESSAGE_NOT_FOUND, MESSAGE_NOT_FORWARDABLE.
 func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Message, error) {
@@ -117,10 +118,10 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 		expires, m.ExpiresAt = &at, api.Millis(at)
 		s.sweep.sent(tx, at)
 	}
-	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, forwarded_from, metadata, created_at, updated_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	result, err := tx.Exec(`INSERT INTO message (conversation_id, n, id, sender_id, client_id, type, content, reply_to_id, forwarded_from, metadata, created_at, updated_at, expires_at, attached)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (conversation_id, sender_id, client_id) WHERE client_id IS NOT NULL DO NOTHING`,
-		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, m.original, column(m.Metadata), now, now, expires)
+		m.ConversationID, m.N, m.ID, by.UserID, m.ClientID, m.Type, m.Content, m.ReplyToID, m.original, column(m.Metadata), now, now, expires, d.attached())
 	if err != nil {
 		return nil, fmt.Errorf("store message: %w", err)
 	}
@@ -133,6 +134,9 @@ func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error
 		return nil, fmt.Errorf("count message: %w", err)
 	}
 	if err := mention(tx, m, room.admin); err != nil {
+		return nil, err
+	}
+	if err := s.attach(tx, by, m, d); err != nil {
 		return nil, err
 	}
 	told := m
@@ -194,7 +198,7 @@ func sendable(tx *storage.Tx, by api.Caller, conversationID string) (room, error
 		`+account.PublicColumns+`
 		FROM member m JOIN conversation c ON c.id = m.conversation_id JOIN user u ON u.id = m.user_id
 		WHERE m.user_id = ? AND m.conversation_id = ? AND m.left_seq IS NULL`, by.UserID, conversationID).Scan(targets...)
-	r.sender.MongoID = r.sender.ID
+	r.sender.Show(tx)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return r, api.E("CONVERSATION_NOT_FOUND")
@@ -252,7 +256,7 @@ func repeated(tx *storage.Tx, by api.Caller, d *draft, from int64) (*Message, er
 	}
 	same := equal(first.ReplyToID, d.replyTo) && equal(first.original, d.original)
 	if same && d.original == nil {
-		same = first.Type == d.kind && (first.IsEdited || equal(first.Content, d.content)) && (d.kind == "text" || bytes.Equal(first.Metadata, d.metadata))
+		same = first.Type == d.kind && (first.IsEdited || equal(first.Content, d.content)) && (d.kind == "text" || bytes.Equal(first.Metadata, d.metadata)) && d.shows(first.Attachments)
 	}
 	if !same {
 		return nil, api.E("CLIENT_ID_REUSED")

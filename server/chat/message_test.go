@@ -139,7 +139,7 @@ func TestWhatCannotBeSentIsRefused(t *testing.T) {
 		{"null", "MESSAGE_EMPTY", 400, map[string]any{"conversationId": room, "content": nil}},
 		{"blanks", "MESSAGE_EMPTY", 400, draft(room, " \n\t\u2003")},
 		{"too long", "MESSAGE_TOO_LONG", 400, draft(room, strings.Repeat("x", 11))},
-		{"attachments", "ATTACHMENTS_UNSUPPORTED", 400, draft(room, "x", map[string]any{"attachments": []any{map[string]any{"type": "image", "url": "x"}}})},
+		{"attachments", "ATTACHMENT_FOREIGN", 400, draft(room, "x", map[string]any{"attachments": []any{map[string]any{"type": "image", "url": "x"}}})},
 		{"a number", "VALIDATION", 400, map[string]any{"conversationId": room, "content": 1}},
 		{"a long clientId", "VALIDATION", 400, draft(room, "x", map[string]any{"clientId": strings.Repeat("x", 129)})},
 		{"a long clientId beside a short one", "VALIDATION", 400, draft(room, "x", map[string]any{"clientId": "x", "clientid": strings.Repeat("x", 129)})},

@@ -146,10 +146,13 @@ func timerSentence(seconds *int64) string {
 }
 
 // looks are what a group is called and shown by.
-type looks struct{ name, description, avatar string }
+type looks struct {
+	name, description string
+	avatar            *string // its path
+}
 
 func looksOf(q storage.Querier, conversationID string) (l looks, err error) {
-	err = q.QueryRow("SELECT coalesce(name, ''), coalesce(description, ''), coalesce(avatar, '') FROM conversation WHERE id = ?", conversationID).Scan(&l.name, &l.description, &l.avatar)
+	err = q.QueryRow("SELECT coalesce(name, ''), coalesce(description, ''), avatar FROM conversation WHERE id = ?", conversationID).Scan(&l.name, &l.description, &l.avatar)
 	if err != nil {
 		return l, fmt.Errorf("read looks of conversation: %w", err)
 	}
@@ -168,7 +171,7 @@ func (s *Service) noteChanges(tx *storage.Tx, by api.Caller, conversationID stri
 	}{
 		{now.name != old.name, Notice{Action: "renamed", Name: now.name}},
 		{now.description != old.description, Notice{Action: "described"}},
-		{now.avatar != old.avatar, Notice{Action: "pictured"}},
+		{!equal(now.avatar, old.avatar), Notice{Action: "pictured"}},
 	} {
 		if change.changed {
 			m, err := s.note(tx, by, conversationID, change.notice)

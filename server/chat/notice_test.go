@@ -35,7 +35,7 @@ func TestAGroupTellsWhatHappensToIt(t *testing.T) {
 	do := func(u *servertest.User, method, where string, body any) { u.Do(method, path+where, body).OK(nil) }
 	do(ada, "PUT", "/participants", map[string]any{"participantIds": more[:1]})
 	do(ada, "PUT", "/participants", map[string]any{"participantIds": more}) // carl is there already
-	do(ada, "PATCH", "", map[string]any{"name": "new", "description": "d", "avatar": "/uploads/images/a.png"})
+	do(ada, "PATCH", "", map[string]any{"name": "new", "description": "d", "avatar": ada.Picture()})
 	do(ada, "PATCH", "", map[string]any{"name": "new", "description": "d"}) // as it was
 	do(ada, "PUT", "/admins/"+bob.ID, nil)
 	do(ada, "PUT", "/admins/"+bob.ID, nil) // is one

@@ -8,6 +8,7 @@ import (
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -149,7 +150,7 @@ func conversations(q storage.Querier, viewer string, ids []string) (map[string]*
 		if err != nil {
 			return nil, fmt.Errorf("read conversations: %w", err)
 		}
-		if err := scanConversations(rows, found); err != nil {
+		if err := scanConversations(q, rows, found); err != nil {
 			return nil, fmt.Errorf("read conversations: %w", err)
 		}
 		if err := addParticipants(q, viewer, marks, args, found); err != nil {
@@ -168,7 +169,7 @@ func conversations(q storage.Querier, viewer string, ids []string) (map[string]*
 	return found, nil
 }
 
-func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
+func scanConversations(q storage.Querier, rows *sql.Rows, found map[string]*Conversation) error {
 	defer rows.Close()
 	for rows.Next() {
 		c := &Conversation{Participants: []Participant{}, Admins: []string{}, PinnedMessages: []any{}}
@@ -184,6 +185,10 @@ func scanConversations(rows *sql.Rows, found map[string]*Conversation) error {
 		}
 		if pins.Valid {
 			c.PinsUpdatedAt = api.Millis(pins.Int64)
+		}
+		if c.Avatar != nil {
+			address := q.Link(*c.Avatar, media.ConversationScope(c.ID))
+			c.Avatar = &address
 		}
 		found[c.ID] = c
 	}
@@ -220,7 +225,8 @@ func addParticipants(q storage.Querier, viewer, marks string, args []any, found 
 		if c == nil {
 			continue
 		}
-		p.User.MongoID, p.JoinedAt = p.User.ID, api.Millis(joined)
+		p.User.Show(q)
+		p.JoinedAt = api.Millis(joined)
 		if p.User.ID == viewer {
 			p.IsPinned = pinned
 			p.IsMuted, p.MutedUntil = muted.at(q.Millis())

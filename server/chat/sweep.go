@@ -59,7 +59,7 @@ func (s *Service) Run(ctx context.Context) {
 		now, wait := s.db.Now(), sweepRelease
 		if now.Sub(released).Abs() >= sweepRelease {
 			released = now
-			if err := s.inBatches(ctx, s.release); err != nil && ctx.Err() == nil {
+			if err := s.inBatches(ctx, s.unheld); err != nil && ctx.Err() == nil {
 				s.log.Error("remove messages whose hold has ended", "error", err)
 			}
 		}
@@ -136,7 +136,7 @@ func (s *Service) expire(ctx context.Context) (found int, err error) {
 		if err != nil {
 			return err
 		}
-		if err := forget(tx, remove); err != nil {
+		if err := s.forget(tx, remove); err != nil {
 			return err
 		}
 		if err := unpin(tx, keep); err != nil {
@@ -167,8 +167,8 @@ func deletion(id, conversationID, by string, n int64) event.Event {
 	return event.Event{Kind: MessageDeleted, Scope: event.ScopeConversation, ScopeID: conversationID, SubjectID: id, ActorID: by, Data: strconv.FormatInt(n, 10)}
 }
 
-// release removes messages that expired under a legal hold which has ended since. Nobody is told: they were.
-func (s *Service) release(ctx context.Context) (found int, err error) {
+// unheld removes messages that expired under a legal hold which has ended since. Nobody is told: they were.
+func (s *Service) unheld(ctx context.Context) (found int, err error) {
 	err = s.db.Write(ctx, "message.release", func(tx *storage.Tx) error {
 		rows, err := tx.Query(`SELECT x.id FROM message x JOIN conversation c ON c.id = x.conversation_id
 			WHERE x.expires_at < 0 AND x.legal_hold = 0 AND c.legal_hold = 0 LIMIT ?`, sweepBatch)
@@ -180,7 +180,7 @@ func (s *Service) release(ctx context.Context) (found int, err error) {
 			return err
 		}
 		tx.OnCommit(s.db.Forget)
-		return forget(tx, ids)
+		return s.forget(tx, ids)
 	})
 	return found, err
 }

@@ -73,6 +73,7 @@ type Config struct {
 	LogFormat string `key:"log_format" default:"text" enum:"text,json" help:"How a log line is written"`
 
 	Socket Socket `key:"socket"`
+	Media  Media  `key:"media"`
 	Admin  Admin  `key:"admin"`
 }
 
@@ -81,6 +82,22 @@ type Socket struct {
 	MaxPerUser int           `key:"max_per_user" default:"100" min:"1" max:"10000" help:"Most connections of one account at a time"`
 	Heartbeat  time.Duration `key:"heartbeat" default:"25s" min:"1s" max:"5m" help:"Time between two pings"`
 	Queue      int           `key:"queue" default:"512" min:"1" max:"65536" help:"Frames that may wait for a slow client before it is disconnected"`
+}
+
+// Media is the settings of uploads and of what becomes of them.
+type Media struct {
+	Dir         string        `key:"dir" help:"Directory of the files that people send; empty means media in the data directory"`
+	ImageMax    Bytes         `key:"image_max" default:"10MiB" min:"1KiB" max:"256MiB" reload:"true" help:"Largest picture"`
+	VideoMax    Bytes         `key:"video_max" default:"100MiB" min:"1KiB" max:"16GiB" reload:"true" help:"Largest video that comes in one piece"`
+	AudioMax    Bytes         `key:"audio_max" default:"50MiB" min:"1KiB" max:"16GiB" reload:"true" help:"Largest sound that comes in one piece"`
+	FileMax     Bytes         `key:"file_max" default:"50MiB" min:"1KiB" max:"16GiB" reload:"true" help:"Largest other file that comes in one piece"`
+	AvatarMax   Bytes         `key:"avatar_max" default:"5MiB" min:"1KiB" max:"64MiB" reload:"true" help:"Largest picture of a profile or group"`
+	UploadMax   Bytes         `key:"upload_max" default:"2GiB" min:"1KiB" max:"1024GiB" reload:"true" help:"Largest file that comes by resumable upload"`
+	UserQuota   Bytes         `key:"user_quota" default:"0" min:"0" max:"1048576GiB" reload:"true" help:"Most that one person may keep; 0 is no limit"`
+	ServerQuota Bytes         `key:"server_quota" default:"0" min:"0" max:"1048576GiB" reload:"true" help:"Most that everybody together may keep, the same content once; 0 is no limit"`
+	Reserve     Bytes         `key:"reserve" default:"256MiB" min:"0" max:"1024GiB" help:"Free space of the disk that uploads leave to messages"`
+	LinkTTL     time.Duration `key:"link_ttl" default:"1h" min:"1m" max:"168h" reload:"true" help:"How long the address of a file works at most; every read of a message makes a new one"`
+	Unclaimed   time.Duration `key:"unclaimed" default:"24h" min:"1m" max:"8760h" reload:"true" help:"How long a file is kept that no message shows"`
 }
 
 // Admin is the settings of the local administration socket.

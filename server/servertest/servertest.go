@@ -185,26 +185,11 @@ func (u *User) DoRoot(method, path string, body any) Reply {
 		}
 		reader = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequest(method, u.Server.URL+path, reader)
-	if err != nil {
-		u.Server.t.Fatal(err)
-	}
+	header := http.Header{}
 	if reader != nil {
-		r.Header.Set("Content-Type", "application/json")
+		header.Set("Content-Type", "application/json")
 	}
-	if u.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+u.Token)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		u.Server.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
-		u.Server.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return Reply{u.Server.t, method + " " + path, answer.StatusCode, answer.Header, raw}
+	return u.Request(method, path, reader, header)
 }
 
 // OK checks for success and decodes the answer into out, unless that is nil.

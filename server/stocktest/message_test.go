@@ -206,7 +206,7 @@ func (c *cast) refusals() {
 		c.refused(from, "message:send", say(object{"content": strings.Repeat("x", 4001)}), "MESSAGE_TOO_LONG", "A message has at most 4000 characters.")
 		c.refused(from, "message:send", say(object{"replyTo": nowhere}), "REPLY_NOT_FOUND", "The message this replies to is not in this conversation.")
 		c.refused(from, "message:send", say(object{"type": "image", "attachments": list{}}), "ATTACHMENT_MISSING", "A message of this type needs an attachment.")
-		c.refused(from, "message:send", say(object{"type": "image", "attachments": list{file, file}}), "ATTACHMENTS_UNSUPPORTED", "This server cannot take attachments.")
+		c.refused(from, "message:send", say(object{"type": "image", "attachments": list{file, file}}), "ATTACHMENT_FOREIGN", "An attachment must be an upload of this server.")
 		c.refused(from, "message:send", say(object{"attachments": list{file, file, file, file, file, file, file, file, file, file, file}}), "ATTACHMENTS_TOO_MANY", "A message has at most 10 attachments.")
 		c.refused(from, "message:send", say(object{"type": "location", "metadata": object{"latitude": 91, "longitude": 0}}), "VALIDATION", "Request validation failed",
 			object{"field": "metadata.latitude", "constraints": list{"expected a number from -90 to 90"}})
