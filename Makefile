@@ -90,7 +90,7 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 	if [ "$$before" != "$$after" ]; then printf 'The tests changed golden files:\n%s\n' "$$after"; exit 1; fi
 
 torture: ## kill -9, full disks, stops under load against the real binary, ten rounds; as root for all of it; then random operations for minutes
-	QUCKCHAT_TORTURE=1 go test -count=1 -timeout 10m -v -run 'Kill|Full|Grow|Neither|Stop|Second|HangUp' ./cmd/quckchat
+	QUCKCHAT_TORTURE=1 go test -count=1 -timeout 10m -v -run 'Kill|Resumable|Full|Grow|Neither|Stop|Second|HangUp' ./cmd/quckchat
 	QUCKCHAT_TORTURE=1 go test -count=1 -timeout 10m -v ./server/modeltest
 
 bench: ## the load generator; ARGS='...' is passed on
