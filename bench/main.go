@@ -109,7 +109,7 @@ type scenario struct {
 func run(ctx context.Context, args []string) (err error) {
 	b := &bench{scale: fullScale, load: loadAverage()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	which := flags.String("run", "A,B,C,D,E,F", "scenarios to run")
+	which := flags.String("run", "A,B,C,D,E,F,G", "scenarios to run")
 	quick := flags.Bool("quick", false, "run small and short: a smoke test, not a measurement")
 	out := flags.String("out", "", "write the results as markdown to this file")
 	binary := flags.String("server", "", "use this quckchat instead of building ./cmd/quckchat")
@@ -171,7 +171,7 @@ func run(ctx context.Context, args []string) (err error) {
 func (b *bench) choose(which string) ([]scenario, error) {
 	all := []scenario{
 		{"A", "fan-out", b.fanout}, {"B", "rooms of two", b.pairs}, {"C", "idle", b.idle}, {"D", "history", b.history}, {"E", "reconnect", b.reconnect},
-		{"F", "native and Socket.IO", b.mixed},
+		{"F", "native and Socket.IO", b.mixed}, {"G", "uploads", b.uploads},
 	}
 	if b.floorOnly {
 		all = all[:2]

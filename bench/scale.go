@@ -34,6 +34,10 @@ type scale struct {
 	returning int
 	smallRoom int // members of each room where not all are in one
 	missed    int // messages of each room while they are away
+
+	// G
+	uploadsAtOnce int
+	uploadSize    int // bytes
 }
 
 type pairLoad struct {
@@ -49,6 +53,7 @@ var fullScale = scale{
 	emptyStarts: 5, idlePeople: 200, idleSockets: []int{1000, 10000}, idleSettle: []time.Duration{10 * time.Second, 40 * time.Second},
 	roomSizes: []int{1000, 100000}, readFor: 10 * time.Second, writeRate: 50,
 	returning: 1000, smallRoom: 4, missed: 20,
+	uploadsAtOnce: 50, uploadSize: 20 << 20,
 }
 
 var quickScale = scale{
@@ -59,4 +64,5 @@ var quickScale = scale{
 	emptyStarts: 1, idlePeople: 20, idleSockets: []int{50, 500}, idleSettle: []time.Duration{time.Second, 2 * time.Second},
 	roomSizes: []int{200, 2000}, readFor: time.Second, writeRate: 50,
 	returning: 60, smallRoom: 4, missed: 20,
+	uploadsAtOnce: 5, uploadSize: 2 << 20,
 }

@@ -134,7 +134,8 @@ func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller
 		return nil, api.E("UNSUPPORTED_MEDIA_TYPE")
 	}
 	control := http.NewResponseController(rw)
-	form := multipart.NewReader(&steady{r.Body, control}, params["boundary"])
+	body := bufio.NewReaderSize(&steady{r.Body, control}, uploadBuffer) // the form's own reader asks for 4 KiB at a time
+	form := multipart.NewReader(body, params["boundary"])
 	for fields := 0; ; {
 		part, err := form.NextRawPart()
 		if errors.Is(err, io.EOF) {
