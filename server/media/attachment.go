@@ -82,7 +82,7 @@ func (s *Service) Attach(tx *storage.Tx, by api.Caller, conversationID, messageI
 		names[i] = r.Name
 	}
 	marks, args := storage.In(names)
-	rows, err := tx.Query("SELECT u.id, u.name FROM upload u WHERE u.user_id = ? AND u.state IN ('ready', 'processing') AND u.name IN ("+marks+")", append([]any{by.UserID}, args...)...)
+	rows, err := tx.Query("SELECT u.id, u.name FROM upload u WHERE (u.user_id = ? OR "+isPacked+") AND u.state IN ('ready', 'processing') AND u.name IN ("+marks+")", append([]any{by.UserID}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("find attachments: %w", err)
 	}

@@ -103,6 +103,7 @@ func shownTo(q storage.Querier, uploadID, userID string) (shown bool, err error)
 				AND x.deleted_at IS NULL AND (x.expires_at IS NULL OR x.expires_at > ?3)
 				AND NOT EXISTS (SELECT 1 FROM message_hidden h WHERE h.conversation_id = x.conversation_id AND h.n = x.n AND h.user_id = m.user_id))
 		OR EXISTS (SELECT 1 FROM claim c JOIN member m ON c.scope = 'c' || m.conversation_id WHERE c.upload_id = ?1 AND m.user_id = ?2 AND m.left_seq IS NULL)
+		OR EXISTS (SELECT 1 FROM pack_sticker k WHERE k.upload_id = ?1)
 		OR EXISTS (SELECT 1 FROM claim c JOIN user w ON c.scope = 'u' || w.id WHERE c.upload_id = ?1 AND w.photo_for = 'everyone' AND w.erased_at IS NULL)`,
 		uploadID, userID, q.Millis()).Scan(&shown)
 	if err != nil {

@@ -82,6 +82,9 @@ func (u *upload) alternative(rendition string) string {
 	return rendition
 }
 
+// slowest is how many bytes a second somebody must take at least, over a whole download: it holds a file open.
+const slowest = 8 << 10
+
 // serve sends bytes, or a part of them, with everything that keeps a browser from taking them for more than they are.
 func (s *Service) serve(w http.ResponseWriter, r *http.Request, u *upload, rendition string, fresh time.Duration) error {
 	switch u.state {
@@ -134,9 +137,12 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, u *upload, rendi
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("ETag", `"`+string(content[:32])+`"`)
 	h.Set("Cache-Control", fmt.Sprintf("private, max-age=%d, immutable", max(0, int(fresh.Seconds()))))
-	// A download takes as long as its reader needs; one that does not read at all is ended by the writes that wait.
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Now().Add(time.Minute + time.Duration(u.size/slowest)*time.Second)); err != nil {
+		return fmt.Errorf("serve upload %s: %w", u.id, err)
+	}
 	http.ServeContent(w, r, "", time.Time{}, f)
-	return nil
+	return control.SetWriteDeadline(time.Time{}) // the next request on the connection has a time of its own
 }
 
 // takesWebP reports whether a client shows WebP: all do that do not name other pictures alone.

@@ -131,6 +131,7 @@ func (s *Service) Routes() []api.Row {
 	}
 	rows = append(rows, s.downloads()...)
 	rows = append(rows, s.tus.routes()...)
+	rows = append(rows, s.stickerRoutes()...)
 	return append(rows, s.adminRoutes()...)
 }
 

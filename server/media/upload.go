@@ -45,6 +45,7 @@ type want struct {
 	many   bool
 	avatar bool
 	row    bool // answers a media row
+	pack   bool // a ZIP of stickers, of which nothing but what is in it is kept
 }
 
 // The parts of a form that hold a file, under the names clients use (contract 1.9).
@@ -175,6 +176,8 @@ func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller
 func (s *Service) greatest(w want) int64 {
 	c := s.config.Get()
 	switch {
+	case w.pack:
+		return packSizeMax
 	case w.avatar:
 		return int64(c.Media.AvatarMax)
 	case w.class != "":
@@ -205,7 +208,7 @@ func (s *Service) arrive(from io.Reader, fileName string, w want) (*arrived, err
 		return nil, api.E("INVALID_FILE_TYPE")
 	}
 	most := limit(s.config.Get(), f.kind.class)
-	if w.avatar {
+	if w.avatar || w.pack {
 		most = s.greatest(w)
 	}
 	if f.draft, err = s.blobs.Draft(most); err != nil {
@@ -225,7 +228,7 @@ func (s *Service) arrive(from io.Reader, fileName string, w want) (*arrived, err
 		err = s.full(err)
 	case err != nil:
 		err = broken(err)
-	default:
+	case !w.pack:
 		err = s.inspect(f, w.class == "")
 	}
 	if err != nil {
