@@ -1,12 +1,12 @@
 // Package blob keeps the bytes of media: each content once, under the SHA-256 of it, on the local disk.
 //
-// Bytes arrive as a [Draft], a temporary file that counts and hashes what is written to it. [Store.Keep] puts it on
-// the disk for good, under its name, and then has the caller claim it in the database; [Store.Remove] asks the caller
+// Bytes arrive as a [Draft], a temporary file that counts and hashes what is written to it. [Store.Keep] puts it in its
+// place for good, under its name, and then has the caller claim it in the database; [Store.Remove] asks the caller
 // whether anybody claims it, and if not removes it. Both hold the lock of that one name meanwhile, so that nothing is
 // removed between "it is there" and "it is mine".
 //
-// What is written survives a power loss before it is claimed: the file is synced, renamed, and both directories are
-// synced. A kill at any moment leaves at most a draft, which the next [Open] removes, or bytes that nobody claims, which
+// What is kept survives a power loss before it is claimed: a place says that it has bytes only when they are safe. A
+// kill at any moment leaves at most a draft, which the next [Open] removes, or bytes that nobody claims, which
 // [Store.Walk] finds.
 package blob
 
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -52,76 +53,146 @@ type Info struct {
 	At   time.Time // when it was kept last
 }
 
-// Store is a directory of blobs. Its methods may be called from any goroutine.
+// File is a blob opened for reading, by one goroutine. The one of a disk is also a syscall.Conn, by which the kernel
+// sends it to a socket by itself; whoever wraps it loses that.
+type File interface {
+	io.ReadSeekCloser
+	Info() Info
+}
+
+// place is where the bytes of blobs lie for good. It is given valid names only, and no name to two writers at a time.
+type place interface {
+	// put makes the bytes of a draft, which are on the local disk, safe under its name, over what is there, which may
+	// be damaged. It may take the file of the draft away.
+	put(ctx context.Context, d *Draft) error
+	open(ctx context.Context, name Name) (File, error) // ErrNotFound
+	stat(ctx context.Context, name Name) (Info, error) // ErrNotFound
+	remove(ctx context.Context, name Name) error       // nil for what is not there
+	walk(ctx context.Context, fn func(Info) error) error
+}
+
+// Store keeps blobs. Its methods may be called from any goroutine.
 type Store struct {
-	dir     string
-	reserve int64 // bytes of the disk that drafts leave free
+	place   place
+	drafts  string // directory of the local disk
+	reserve int64  // bytes of the local disk that drafts leave free
 
 	mu    sync.Mutex
 	locks map[Name]*lock
 }
 
-// lock is held by one user of a name; the others wait.
+// newStore empties and makes the directory of drafts.
+func newStore(p place, drafts string, reserve int64) (*Store, error) {
+	if err := os.RemoveAll(drafts); err != nil {
+		return nil, fmt.Errorf("remove old drafts of blobs: %w", err)
+	}
+	if err := os.MkdirAll(drafts, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of blobs: %w", mapError(err))
+	}
+	return &Store{place: p, drafts: drafts, reserve: reserve, locks: map[Name]*lock{}}, nil
+}
+
+// lock is held by one user of a name, whose token fills it; the others wait.
 type lock struct {
-	sync.Mutex
+	held  chan struct{}
 	users int // who hold it or wait for it; under Store.mu
 }
 
-// hold locks a name. The caller unlocks it with the function returned.
-func (s *Store) hold(name Name) (release func()) {
+// hold locks a name. The caller unlocks it with the function returned. Errors: that of ctx, when it ends first.
+func (s *Store) hold(ctx context.Context, name Name) (release func(), err error) {
 	s.mu.Lock()
 	l := s.locks[name]
 	if l == nil {
-		l = &lock{}
+		l = &lock{held: make(chan struct{}, 1)}
 		s.locks[name] = l
 	}
 	l.users++
 	s.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
+	leave := func() {
 		s.mu.Lock()
 		if l.users--; l.users == 0 {
 			delete(s.locks, name)
 		}
 		s.mu.Unlock()
 	}
+	select {
+	case l.held <- struct{}{}:
+		return func() { <-l.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
 }
 
 // Keep puts the bytes of a draft in their place and then calls claim, which records in the database that they are
 // needed. When claim fails the bytes stay, for whoever else claims them or for a sweep. The draft is used up. Errors:
 // ErrFull, and that of claim.
-func (s *Store) Keep(d *Draft, claim func() error) error {
+func (s *Store) Keep(ctx context.Context, d *Draft, claim func() error) error {
 	defer d.Discard()
-	if err := d.file.Sync(); err != nil {
+	release, err := s.hold(ctx, d.Name())
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.place.put(ctx, d); err != nil {
 		return fmt.Errorf("keep blob: %w", mapError(err))
 	}
-	name := d.Name()
-	defer s.hold(name)()
-	if err := s.place(d.file.Name(), name); err != nil {
-		return fmt.Errorf("keep blob: %w", mapError(err))
-	}
-	d.kept = true
 	return claim()
 }
 
 // Remove removes a blob if claimed, asked under its lock, says that nobody needs it. It reports whether it is gone; one
 // that is not there is.
-func (s *Store) Remove(name Name, claimed func() (bool, error)) (gone bool, err error) {
-	defer s.hold(name)()
+func (s *Store) Remove(ctx context.Context, name Name, claimed func() (bool, error)) (gone bool, err error) {
+	release, err := s.hold(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	needed, err := claimed()
 	if err != nil || needed {
 		return false, err
 	}
-	if err := s.unlink(name); err != nil {
+	if !name.Valid() {
+		return true, nil
+	}
+	if err := s.place.remove(ctx, name); err != nil {
 		return false, fmt.Errorf("remove blob: %w", err)
 	}
 	return true, nil
 }
 
+// Open opens a blob for reading, for as long as ctx lives. Errors: ErrNotFound.
+func (s *Store) Open(ctx context.Context, name Name) (File, error) {
+	if !name.Valid() {
+		return nil, ErrNotFound
+	}
+	f, err := s.place.open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("open blob: %w", err)
+	}
+	return f, nil
+}
+
+// Stat describes a blob. Errors: ErrNotFound.
+func (s *Store) Stat(ctx context.Context, name Name) (Info, error) {
+	if !name.Valid() {
+		return Info{}, ErrNotFound
+	}
+	info, err := s.place.stat(ctx, name)
+	if err != nil {
+		return Info{}, fmt.Errorf("look at blob: %w", err)
+	}
+	return info, nil
+}
+
+// Walk calls fn for every blob, in the order of their names, until it fails or ctx ends.
+func (s *Store) Walk(ctx context.Context, fn func(Info) error) error {
+	return s.place.walk(ctx, fn)
+}
+
 // Verify reads a blob and reports whether its bytes are those of its name. Errors: ErrNotFound.
 func (s *Store) Verify(ctx context.Context, name Name) (sound bool, err error) {
-	f, err := s.Open(name)
+	f, err := s.Open(ctx, name)
 	if err != nil {
 		return false, err
 	}
@@ -131,6 +202,24 @@ func (s *Store) Verify(ctx context.Context, name Name) (sound bool, err error) {
 		return false, fmt.Errorf("read blob: %w", err)
 	}
 	return Name(hex.EncodeToString(sum.Sum(nil))) == name, nil
+}
+
+// Free is how many bytes the local disk, where drafts lie, has for whoever runs the server.
+func (s *Store) Free() (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.drafts, &st); err != nil {
+		return 0, fmt.Errorf("look at the free space: %w", err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// room refuses with ErrFull when what is free is the reserve.
+func (s *Store) room() error {
+	free, err := s.Free()
+	if err == nil && free <= s.reserve {
+		return ErrFull
+	}
+	return err
 }
 
 // interruptible ends reading when its context does.

@@ -44,7 +44,7 @@ func keep(t testing.TB, s *blob.Store, content string) blob.Name {
 	t.Helper()
 	d := draft(t, s, content)
 	name := d.Name()
-	if err := s.Keep(d, func() error { return nil }); err != nil {
+	if err := s.Keep(ctx, d, func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -52,7 +52,7 @@ func keep(t testing.TB, s *blob.Store, content string) blob.Name {
 
 func content(t testing.TB, s *blob.Store, name blob.Name) string {
 	t.Helper()
-	f, err := s.Open(name)
+	f, err := s.Open(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestTheSameContentIsKeptOnce(t *testing.T) {
 	if list := files(t, dir); len(list) != 1 || list[0] != want {
 		t.Errorf("files %v", list)
 	}
-	info, err := s.Stat(first)
+	info, err := s.Stat(ctx, first)
 	if err != nil || info.Size != 5 || info.Name != hello || info.At.IsZero() {
 		t.Errorf("%+v %v", info, err)
 	}
@@ -125,18 +125,18 @@ func TestWhatCannotBeClaimedStaysForASweep(t *testing.T) {
 	no := errors.New("no")
 	d := draft(t, s, "hello")
 	name := d.Name()
-	if err := s.Keep(d, func() error { return no }); !errors.Is(err, no) {
+	if err := s.Keep(ctx, d, func() error { return no }); !errors.Is(err, no) {
 		t.Errorf("error %v", err)
 	}
 	if got := content(t, s, name); got != "hello" {
 		t.Errorf("content %q", got)
 	}
 	asked := false
-	gone, err := s.Remove(name, func() (bool, error) { asked = true; return false, nil })
+	gone, err := s.Remove(ctx, name, func() (bool, error) { asked = true; return false, nil })
 	if !gone || err != nil || !asked {
 		t.Errorf("gone %v, %v", gone, err)
 	}
-	if _, err := s.Open(name); !errors.Is(err, blob.ErrNotFound) {
+	if _, err := s.Open(ctx, name); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -149,14 +149,14 @@ func TestWhatIsClaimedIsNotRemoved(t *testing.T) {
 		func() (bool, error) { return true, nil },
 		func() (bool, error) { return false, no },
 	} {
-		if gone, err := s.Remove(name, answer); gone || err != nil && !errors.Is(err, no) {
+		if gone, err := s.Remove(ctx, name, answer); gone || err != nil && !errors.Is(err, no) {
 			t.Errorf("gone %v, %v", gone, err)
 		}
 	}
 	if got := content(t, s, name); got != "hello" {
 		t.Errorf("content %q", got)
 	}
-	if gone, err := s.Remove(keepless(), func() (bool, error) { return false, nil }); !gone || err != nil {
+	if gone, err := s.Remove(ctx, keepless(), func() (bool, error) { return false, nil }); !gone || err != nil {
 		t.Errorf("what is not there: gone %v, %v", gone, err)
 	}
 }
@@ -174,17 +174,17 @@ func TestARemovalNeverTakesWhatSomebodyHasJustClaimed(t *testing.T) {
 			for i := range 40 {
 				d := draft(t, s, fmt.Sprint("content ", (w+i)%3))
 				name := d.Name()
-				err := s.Keep(d, func() error { mu.Lock(); claims[name]++; mu.Unlock(); return nil })
+				err := s.Keep(ctx, d, func() error { mu.Lock(); claims[name]++; mu.Unlock(); return nil })
 				if err != nil {
 					t.Error(err)
 				}
-				if _, err := s.Stat(name); err != nil {
+				if _, err := s.Stat(ctx, name); err != nil {
 					t.Errorf("claimed and not there: %v", err)
 				}
 				mu.Lock()
 				claims[name]--
 				mu.Unlock()
-				_, err = s.Remove(name, func() (bool, error) { mu.Lock(); defer mu.Unlock(); return claims[name] > 0, nil })
+				_, err = s.Remove(ctx, name, func() (bool, error) { mu.Lock(); defer mu.Unlock(); return claims[name] > 0, nil })
 				if err != nil {
 					t.Error(err)
 				}
@@ -276,13 +276,13 @@ func TestANameThatIsNoHashOpensNothing(t *testing.T) {
 	s := open(t, t.TempDir())
 	keep(t, s, "hello")
 	for _, name := range []string{"", "x", "../../etc/passwd", "new", strings.Repeat("A", 64), strings.Repeat("../", 21) + "x", strings.Repeat("0", 64) + "0"} {
-		if _, err := s.Open(blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
+		if _, err := s.Open(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
 			t.Errorf("%q: %v", name, err)
 		}
-		if _, err := s.Stat(blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
+		if _, err := s.Stat(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
 			t.Errorf("%q: %v", name, err)
 		}
-		if gone, err := s.Remove(blob.Name(name), func() (bool, error) { return false, nil }); !gone || err != nil {
+		if gone, err := s.Remove(ctx, blob.Name(name), func() (bool, error) { return false, nil }); !gone || err != nil {
 			t.Errorf("%q: gone %v, %v", name, gone, err)
 		}
 	}
@@ -320,7 +320,7 @@ func BenchmarkKeep(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := s.Keep(d, func() error { return nil }); err != nil {
+		if err := s.Keep(ctx, d, func() error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ type Draft struct {
 	size    int64
 	limit   int64
 	checked int64 // size at which the free space was looked at last
-	kept    bool  // the file has its name, and is not ours any more
+	taken   bool  // the file is a blob, and not ours any more
 	store   *Store
 }
 
@@ -27,7 +27,7 @@ func (s *Store) Draft(limit int64) (*Draft, error) {
 	if err := s.room(); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(s.drafts(), "")
+	f, err := os.CreateTemp(s.drafts, "")
 	if err != nil {
 		return nil, fmt.Errorf("begin blob: %w", mapError(err))
 	}
@@ -60,7 +60,7 @@ func (d *Draft) Name() Name { return Name(hex.EncodeToString(d.sum.Sum(nil))) }
 // Discard removes the draft, unless it is kept already. It may be called twice.
 func (d *Draft) Discard() {
 	_ = d.file.Close()
-	if !d.kept {
+	if !d.taken {
 		_ = os.Remove(d.file.Name()) // what stays goes when the store is opened next
 	}
 }
