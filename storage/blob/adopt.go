@@ -12,7 +12,7 @@ import (
 // Adopt makes a draft of a file that was written by somebody else, on the disk of the drafts. The file itself stays: it is
 // linked, not moved, so that whoever is interrupted can begin again.
 func (s *Store) Adopt(ctx context.Context, path string) (*Draft, error) {
-	linked := filepath.Join(s.drafts(), "adopted-"+filepath.Base(path))
+	linked := filepath.Join(s.drafts, "adopted-"+filepath.Base(path))
 	_ = os.Remove(linked) // of an attempt before
 	if err := os.Link(path, linked); err != nil {
 		return nil, fmt.Errorf("adopt blob: %w", mapError(err))

@@ -1,4 +1,5 @@
-// Package blob keeps the bytes of media: each content once, under the SHA-256 of it, on the local disk.
+// Package blob keeps the bytes of media: each content once, under the SHA-256 of it, on the local disk or
+// in a bucket of an S3-compatible store.
 //
 // Bytes arrive as a [Draft], a temporary file that counts and hashes what is written to it. [Store.Keep] puts it in its
 // place for good, under its name, and then has the caller claim it in the database; [Store.Remove] asks the caller
@@ -69,6 +70,7 @@ type place interface {
 	stat(ctx context.Context, name Name) (Info, error) // ErrNotFound
 	remove(ctx context.Context, name Name) error       // nil for what is not there
 	walk(ctx context.Context, fn func(Info) error) error
+	check(ctx context.Context) error
 }
 
 // Store keeps blobs. Its methods may be called from any goroutine.
@@ -188,6 +190,15 @@ func (s *Store) Stat(ctx context.Context, name Name) (Info, error) {
 // Walk calls fn for every blob, in the order of their names, until it fails or ctx ends.
 func (s *Store) Walk(ctx context.Context, fn func(Info) error) error {
 	return s.place.walk(ctx, fn)
+}
+
+// Check asks the place whether it would work, for health and before a change of settings. It writes nothing. Errors:
+// ErrUnavailable, ErrRefused.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.place.check(ctx); err != nil {
+		return fmt.Errorf("check blobs: %w", err)
+	}
+	return nil
 }
 
 // Verify reads a blob and reports whether its bytes are those of its name. Errors: ErrNotFound.

@@ -29,7 +29,7 @@ func open(t testing.TB, dir string) *blob.Store {
 
 func draft(t testing.TB, s *blob.Store, content string) *blob.Draft {
 	t.Helper()
-	d, err := s.Draft(1 << 20)
+	d, err := s.Draft(64 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,24 +80,24 @@ func files(t testing.TB, dir string) (list []string) {
 }
 
 func TestTheSameContentIsKeptOnce(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	const hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-	first, second := keep(t, s, "hello"), keep(t, s, "hello")
-	if first != hello || second != first {
-		t.Errorf("names %s, %s", first, second)
-	}
-	want := filepath.Join(dir, "media", "2c", "f2", hello)
-	if list := files(t, dir); len(list) != 1 || list[0] != want {
-		t.Errorf("files %v", list)
-	}
-	info, err := s.Stat(ctx, first)
-	if err != nil || info.Size != 5 || info.Name != hello || info.At.IsZero() {
-		t.Errorf("%+v %v", info, err)
-	}
-	if got := content(t, s, first); got != "hello" {
-		t.Errorf("content %q", got)
-	}
+	each(t, func(t *testing.T, s *blob.Store, dir string) {
+		const hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+		first, second := keep(t, s, "hello"), keep(t, s, "hello")
+		if first != hello || second != first {
+			t.Errorf("names %s, %s", first, second)
+		}
+		want := filepath.Join(dir, "media", "2c", "f2", hello)
+		if list := files(t, dir); len(list) != 1 || list[0] != want {
+			t.Errorf("files %v", list)
+		}
+		info, err := s.Stat(ctx, first)
+		if err != nil || info.Size != 5 || info.Name != hello || info.At.IsZero() {
+			t.Errorf("%+v %v", info, err)
+		}
+		if got := content(t, s, first); got != "hello" {
+			t.Errorf("content %q", got)
+		}
+	})
 }
 
 func TestADraftThatIsTooLargeOrGivenUpLeavesNothing(t *testing.T) {
@@ -121,108 +121,111 @@ func TestADraftThatIsTooLargeOrGivenUpLeavesNothing(t *testing.T) {
 }
 
 func TestWhatCannotBeClaimedStaysForASweep(t *testing.T) {
-	s := open(t, t.TempDir())
-	no := errors.New("no")
-	d := draft(t, s, "hello")
-	name := d.Name()
-	if err := s.Keep(ctx, d, func() error { return no }); !errors.Is(err, no) {
-		t.Errorf("error %v", err)
-	}
-	if got := content(t, s, name); got != "hello" {
-		t.Errorf("content %q", got)
-	}
-	asked := false
-	gone, err := s.Remove(ctx, name, func() (bool, error) { asked = true; return false, nil })
-	if !gone || err != nil || !asked {
-		t.Errorf("gone %v, %v", gone, err)
-	}
-	if _, err := s.Open(ctx, name); !errors.Is(err, blob.ErrNotFound) {
-		t.Errorf("error %v", err)
-	}
+	each(t, func(t *testing.T, s *blob.Store, _ string) {
+		no := errors.New("no")
+		d := draft(t, s, "hello")
+		name := d.Name()
+		if err := s.Keep(ctx, d, func() error { return no }); !errors.Is(err, no) {
+			t.Errorf("error %v", err)
+		}
+		if got := content(t, s, name); got != "hello" {
+			t.Errorf("content %q", got)
+		}
+		asked := false
+		gone, err := s.Remove(ctx, name, func() (bool, error) { asked = true; return false, nil })
+		if !gone || err != nil || !asked {
+			t.Errorf("gone %v, %v", gone, err)
+		}
+		if _, err := s.Open(ctx, name); !errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestWhatIsClaimedIsNotRemoved(t *testing.T) {
-	s := open(t, t.TempDir())
-	name := keep(t, s, "hello")
-	no := errors.New("no")
-	for _, answer := range []func() (bool, error){
-		func() (bool, error) { return true, nil },
-		func() (bool, error) { return false, no },
-	} {
-		if gone, err := s.Remove(ctx, name, answer); gone || err != nil && !errors.Is(err, no) {
-			t.Errorf("gone %v, %v", gone, err)
+	each(t, func(t *testing.T, s *blob.Store, _ string) {
+		name := keep(t, s, "hello")
+		no := errors.New("no")
+		for _, answer := range []func() (bool, error){
+			func() (bool, error) { return true, nil },
+			func() (bool, error) { return false, no },
+		} {
+			if gone, err := s.Remove(ctx, name, answer); gone || err != nil && !errors.Is(err, no) {
+				t.Errorf("gone %v, %v", gone, err)
+			}
 		}
-	}
-	if got := content(t, s, name); got != "hello" {
-		t.Errorf("content %q", got)
-	}
-	if gone, err := s.Remove(ctx, keepless(), func() (bool, error) { return false, nil }); !gone || err != nil {
-		t.Errorf("what is not there: gone %v, %v", gone, err)
-	}
+		if got := content(t, s, name); got != "hello" {
+			t.Errorf("content %q", got)
+		}
+		if gone, err := s.Remove(ctx, keepless(), func() (bool, error) { return false, nil }); !gone || err != nil {
+			t.Errorf("what is not there: gone %v, %v", gone, err)
+		}
+	})
 }
 
 func keepless() blob.Name { return blob.Name(strings.Repeat("0", 64)) }
 
 // Claims and removals of the same few contents at once: what has a claim is there, always.
 func TestARemovalNeverTakesWhatSomebodyHasJustClaimed(t *testing.T) {
-	s := open(t, t.TempDir())
-	var mu sync.Mutex
-	claims := map[blob.Name]int{}
-	var all sync.WaitGroup
-	for w := range 8 {
-		all.Go(func() {
-			for i := range 40 {
-				d := draft(t, s, fmt.Sprint("content ", (w+i)%3))
-				name := d.Name()
-				err := s.Keep(ctx, d, func() error { mu.Lock(); claims[name]++; mu.Unlock(); return nil })
-				if err != nil {
-					t.Error(err)
+	each(t, func(t *testing.T, s *blob.Store, _ string) {
+		var mu sync.Mutex
+		claims := map[blob.Name]int{}
+		var all sync.WaitGroup
+		for w := range 8 {
+			all.Go(func() {
+				for i := range 40 {
+					d := draft(t, s, fmt.Sprint("content ", (w+i)%3))
+					name := d.Name()
+					err := s.Keep(ctx, d, func() error { mu.Lock(); claims[name]++; mu.Unlock(); return nil })
+					if err != nil {
+						t.Error(err)
+					}
+					if _, err := s.Stat(ctx, name); err != nil {
+						t.Errorf("claimed and not there: %v", err)
+					}
+					mu.Lock()
+					claims[name]--
+					mu.Unlock()
+					_, err = s.Remove(ctx, name, func() (bool, error) { mu.Lock(); defer mu.Unlock(); return claims[name] > 0, nil })
+					if err != nil {
+						t.Error(err)
+					}
 				}
-				if _, err := s.Stat(ctx, name); err != nil {
-					t.Errorf("claimed and not there: %v", err)
-				}
-				mu.Lock()
-				claims[name]--
-				mu.Unlock()
-				_, err = s.Remove(ctx, name, func() (bool, error) { mu.Lock(); defer mu.Unlock(); return claims[name] > 0, nil })
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	err := s.Walk(ctx, func(i blob.Info) error { return fmt.Errorf("%s is left", i.Name) })
-	if err != nil {
-		t.Error(err)
-	}
+			})
+		}
+		all.Wait()
+		err := s.Walk(ctx, func(i blob.Info) error { return fmt.Errorf("%s is left", i.Name) })
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAFlippedBitIsFoundAndMendedByTheSameContent(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	name := keep(t, s, "hello")
-	if sound, err := s.Verify(ctx, name); !sound || err != nil {
-		t.Errorf("sound %v, %v", sound, err)
-	}
-	if err := os.WriteFile(files(t, dir)[0], []byte("hellp"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if sound, err := s.Verify(ctx, name); sound || err != nil {
-		t.Errorf("sound %v, %v", sound, err)
-	}
-	keep(t, s, "hello")
-	if sound, err := s.Verify(ctx, name); !sound || err != nil {
-		t.Errorf("sound %v, %v", sound, err)
-	}
-	if _, err := s.Verify(ctx, keepless()); !errors.Is(err, blob.ErrNotFound) {
-		t.Errorf("error %v", err)
-	}
-	ended, cancel := context.WithCancel(ctx)
-	cancel()
-	if _, err := s.Verify(ended, name); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
+	each(t, func(t *testing.T, s *blob.Store, dir string) {
+		name := keep(t, s, "hello")
+		if sound, err := s.Verify(ctx, name); !sound || err != nil {
+			t.Errorf("sound %v, %v", sound, err)
+		}
+		if err := os.WriteFile(files(t, dir)[0], []byte("hellp"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if sound, err := s.Verify(ctx, name); sound || err != nil {
+			t.Errorf("sound %v, %v", sound, err)
+		}
+		keep(t, s, "hello")
+		if sound, err := s.Verify(ctx, name); !sound || err != nil {
+			t.Errorf("sound %v, %v", sound, err)
+		}
+		if _, err := s.Verify(ctx, keepless()); !errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("error %v", err)
+		}
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := s.Verify(ended, name); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestOpenRemovesDraftsAndKeepsBlobs(t *testing.T) {
@@ -244,48 +247,49 @@ func TestOpenRemovesDraftsAndKeepsBlobs(t *testing.T) {
 }
 
 func TestWalkListsBlobsAndNothingElse(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	want := map[blob.Name]int64{}
-	for i := range 20 {
-		text := strings.Repeat("x", i)
-		want[keep(t, s, text)] = int64(i)
-	}
-	draft(t, s, "half")
-	for _, stray := range []string{"README", "ab/cd/" + string(keepless()), "00/00/short", "lost+found/x"} {
-		path := filepath.Join(dir, "media", stray)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
-			t.Fatal(err)
+	each(t, func(t *testing.T, s *blob.Store, dir string) {
+		want := map[blob.Name]int64{}
+		for i := range 20 {
+			text := strings.Repeat("x", i)
+			want[keep(t, s, text)] = int64(i)
 		}
-	}
-	var last blob.Name
-	err := s.Walk(ctx, func(i blob.Info) error {
-		if size, ok := want[i.Name]; !ok || size != i.Size || i.Name <= last {
-			t.Errorf("%+v after %s", i, last)
+		draft(t, s, "half")
+		for _, stray := range []string{"README", "ab/cd/" + string(keepless()), "00/00/short", "lost+found/x"} {
+			path := filepath.Join(dir, "media", stray)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		delete(want, i.Name)
-		last = i.Name
-		return nil
+		var last blob.Name
+		err := s.Walk(ctx, func(i blob.Info) error {
+			if size, ok := want[i.Name]; !ok || size != i.Size || i.Name <= last {
+				t.Errorf("%+v after %s", i, last)
+			}
+			delete(want, i.Name)
+			last = i.Name
+			return nil
+		})
+		if err != nil || len(want) != 0 {
+			t.Errorf("%v; not listed: %v", err, want)
+		}
 	})
-	if err != nil || len(want) != 0 {
-		t.Errorf("%v; not listed: %v", err, want)
-	}
 }
 
 func TestANameThatIsNoHashOpensNothing(t *testing.T) {
-	s := open(t, t.TempDir())
-	keep(t, s, "hello")
-	for _, name := range []string{"", "x", "../../etc/passwd", "new", strings.Repeat("A", 64), strings.Repeat("../", 21) + "x", strings.Repeat("0", 64) + "0"} {
-		if _, err := s.Open(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
-			t.Errorf("%q: %v", name, err)
+	each(t, func(t *testing.T, s *blob.Store, _ string) {
+		keep(t, s, "hello")
+		for _, name := range []string{"", "x", "../../etc/passwd", "new", strings.Repeat("A", 64), strings.Repeat("../", 21) + "x", strings.Repeat("0", 64) + "0"} {
+			if _, err := s.Open(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
+				t.Errorf("%q: %v", name, err)
+			}
+			if _, err := s.Stat(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
+				t.Errorf("%q: %v", name, err)
+			}
+			if gone, err := s.Remove(ctx, blob.Name(name), func() (bool, error) { return false, nil }); !gone || err != nil {
+				t.Errorf("%q: gone %v, %v", name, gone, err)
+			}
 		}
-		if _, err := s.Stat(ctx, blob.Name(name)); !errors.Is(err, blob.ErrNotFound) {
-			t.Errorf("%q: %v", name, err)
-		}
-		if gone, err := s.Remove(ctx, blob.Name(name), func() (bool, error) { return false, nil }); !gone || err != nil {
-			t.Errorf("%q: gone %v, %v", name, gone, err)
-		}
-	}
+	})
 }
 
 func TestTheReserveOfTheDiskIsNotTouched(t *testing.T) {

@@ -125,6 +125,11 @@ func (d *disk) walk(ctx context.Context, fn func(Info) error) error {
 	})
 }
 
+func (d *disk) check(context.Context) error {
+	_, err := os.Stat(d.drafts)
+	return err
+}
+
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
