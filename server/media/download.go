@@ -114,7 +114,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, u *upload, rendi
 	} else if u.damaged {
 		return api.E("MEDIA_DAMAGED")
 	}
-	f, err := s.blobs.Open(content)
+	f, err := s.blobs.Open(r.Context(), content)
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
 		s.log.Error("media are missing: run quckchat media verify", "upload", u.id)

@@ -100,7 +100,7 @@ func (s *Service) remove(ctx context.Context, ids []string) error {
 
 // removeBlob removes bytes that no upload and no rendition names.
 func (s *Service) removeBlob(ctx context.Context, name blob.Name) (gone bool, err error) {
-	return s.blobs.Remove(name, func() (needed bool, err error) {
+	return s.blobs.Remove(ctx, name, func() (needed bool, err error) {
 		err = s.db.Write(ctx, "media.removeblob", func(tx *storage.Tx) error {
 			if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM rendition WHERE sha256 = ?1)", name).Scan(&needed); err != nil || needed {
 				return err

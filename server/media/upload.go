@@ -320,7 +320,7 @@ func (s *Service) claimDraft(ctx context.Context, by api.Caller, d *blob.Draft, 
 	if s.looksAt(u) {
 		u.state = stateProcessing
 	}
-	err := s.blobs.Keep(d, func() error {
+	err := s.blobs.Keep(ctx, d, func() error {
 		return s.db.Write(ctx, "media.keep", func(tx *storage.Tx) error {
 			if u.createdAt == 0 { // one that arrived piece by piece was counted when it began
 				if err := s.quota(tx, by, u.size); err != nil {
