@@ -1,0 +1,36 @@
+package sound
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// alone puts a child into a group of its own, which is killed as a whole, also when this process dies.
+func alone(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.Cancel = func() error { return unix.Kill(-c.Process.Pid, unix.SIGKILL) }
+}
+
+// limit bounds a child that was just started, before it has read anything that matters: it writes no file, dumps no core,
+// comes last for the processor, and first when memory is short. One that has ended already needs none.
+func limit(pid int) error {
+	for resource, most := range map[int]uint64{
+		unix.RLIMIT_AS: childMemory, unix.RLIMIT_DATA: childData, unix.RLIMIT_CPU: childCPU,
+		unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 32,
+	} {
+		err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil)
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("prlimit: %w", err)
+		}
+	}
+	// What follows is courtesy; a container may forbid it.
+	_ = unix.Setpriority(unix.PRIO_PGRP, pid, 19)
+	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("1000"), 0)
+	return nil
+}
