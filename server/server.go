@@ -124,7 +124,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 	}
 	s.opened(s.cache)
 	s.jobs = job.New(s.db, s.log)
-	if err := s.openMedia(dir, links); err != nil {
+	if err := s.openMedia(links); err != nil {
 		return err
 	}
 	s.account = account.New(account.Options{
@@ -157,13 +157,9 @@ func (s *Server) open(dir string, o Options) (err error) {
 }
 
 // openMedia opens the store of what people send.
-func (s *Server) openMedia(dir string, links *media.Links) error {
-	c := s.config.Get().Media
-	where := c.Dir
-	if where == "" {
-		where = filepath.Join(dir, "media")
-	}
-	blobs, err := blob.Open(where, int64(c.Reserve))
+func (s *Server) openMedia(links *media.Links) error {
+	where := MediaDir(s.config.Get())
+	blobs, err := OpenBlobs(context.Background(), s.config.Get(), where)
 	if err != nil {
 		return err
 	}
@@ -175,6 +171,25 @@ func (s *Server) openMedia(dir string, links *media.Links) error {
 	}
 	s.events.Register(s.media.Events()...)
 	return nil
+}
+
+// OpenBlobs opens the store that the settings name: the bucket when there is one, otherwise the directory.
+func OpenBlobs(ctx context.Context, c *config.Config, dir string) (*blob.Store, error) {
+	if c.S3.Endpoint == "" {
+		return blob.Open(dir, int64(c.Media.Reserve))
+	}
+	return blob.OpenS3(ctx, dir, int64(c.Media.Reserve), blob.S3{
+		Endpoint: c.S3.Endpoint, Region: c.S3.Region, Bucket: c.S3.Bucket, Prefix: c.S3.Prefix, AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey,
+		PathStyle: c.S3.PathStyle,
+	})
+}
+
+// MediaDir is the directory of media: that of the settings, or the one in the data directory.
+func MediaDir(c *config.Config) string {
+	if c.Media.Dir != "" {
+		return c.Media.Dir
+	}
+	return filepath.Join(c.Data, "media")
 }
 
 // calendar is what runs by itself.

@@ -15,9 +15,9 @@ func newMediaCommand() *cobra.Command {
 		Use:   "media",
 		Short: "Look after the files that people send",
 		Long: `Look after the files that people send. They lie in the directory media of the data directory (media.dir), each content
-once, under its SHA-256. All of this needs the running server.`,
+once, under its SHA-256. All of this but move needs the running server.`,
 	}
-	cmd.AddCommand(newMediaStatusCommand(), newMediaVerifyCommand(), newMediaSweepCommand())
+	cmd.AddCommand(newMediaStatusCommand(), newMediaVerifyCommand(), newMediaSweepCommand(), newMediaMoveCommand())
 	return cmd
 }
 

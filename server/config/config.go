@@ -74,6 +74,7 @@ type Config struct {
 
 	Socket Socket `key:"socket"`
 	Media  Media  `key:"media"`
+	S3     S3     `key:"s3"`
 	Admin  Admin  `key:"admin"`
 }
 
@@ -97,7 +98,20 @@ type Media struct {
 	ServerQuota Bytes         `key:"server_quota" default:"0" min:"0" max:"1048576GiB" reload:"true" help:"Most that everybody together may keep, the same content once; 0 is no limit"`
 	Reserve     Bytes         `key:"reserve" default:"256MiB" min:"0" max:"1024GiB" help:"Free space of the disk that uploads leave to messages"`
 	LinkTTL     time.Duration `key:"link_ttl" default:"1h" min:"1m" max:"168h" reload:"true" help:"How long the address of a file works at most; every read of a message makes a new one"`
+	ClamAV      string        `key:"clamav" help:"Where clamd listens: unix:/path or host:port; every upload is scanned before anybody is served it. Empty scans nothing"`
+	FFmpeg      bool          `key:"ffmpeg" default:"on" help:"Whether ffmpeg is used for the posters of videos when it is on the host"`
 	Unclaimed   time.Duration `key:"unclaimed" default:"24h" min:"1m" max:"8760h" reload:"true" help:"How long a file is kept that no message shows"`
+}
+
+// S3 is where files are kept instead of the local disk.
+type S3 struct {
+	Endpoint  string `key:"endpoint" help:"Address of an S3-compatible store, such as https://s3.example.org; empty keeps files on the local disk"`
+	Region    string `key:"region" help:"Region of the bucket; empty asks the store"`
+	Bucket    string `key:"bucket" help:"The bucket, which is there already"`
+	Prefix    string `key:"prefix" default:"media" help:"What the names of objects begin with"`
+	AccessKey string `key:"access_key" help:"The access key"`
+	SecretKey string `key:"secret_key" secret:"true" help:"The secret key"`
+	PathStyle bool   `key:"path_style" default:"off" help:"Whether the bucket stands in the path of addresses instead of in the host name"`
 }
 
 // Admin is the settings of the local administration socket.
@@ -131,6 +145,9 @@ func (c *Config) conflicts() error {
 		errs = append(errs, errors.New("tls_key is empty: write the path of the private key of tls_cert, or leave out both"))
 	case c.TLSCert == "" && c.TLSKey != "":
 		errs = append(errs, errors.New("tls_cert is empty: write the path of the certificate of tls_key, or leave out both"))
+	}
+	if c.S3.Endpoint != "" && c.S3.Bucket == "" {
+		errs = append(errs, errors.New("s3.bucket is empty: name the bucket at s3.endpoint, or leave out both"))
 	}
 	if c.RefreshTokenTTL < c.AccessTokenTTL {
 		errs = append(errs, errors.New("refresh_token_ttl is shorter than access_token_ttl: write at least "+format(c.AccessTokenTTL)))

@@ -119,6 +119,8 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, u *upload, rendi
 	case errors.Is(err, blob.ErrNotFound):
 		s.log.Error("media are missing: run quckchat media verify", "upload", u.id)
 		return api.E("MEDIA_DAMAGED")
+	case away(err):
+		return s.full(err)
 	case err != nil:
 		return fmt.Errorf("serve upload %s: %w", u.id, err)
 	}

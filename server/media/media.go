@@ -20,6 +20,7 @@ package media
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ type Service struct {
 	tus     *resumable
 	check   checking
 	verify  chan struct{} // one token: a check is asked for
+
+	// scan reports the virus in a file, "" for none. Nil where nothing is scanned.
+	scan func(ctx context.Context, r io.Reader) (signature string, err error)
 }
 
 // Options are what New needs.
@@ -71,6 +75,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		db: o.DB, blobs: o.Blobs, jobs: o.Jobs, events: o.Events, config: o.Config, links: o.Links, log: o.Log,
 		coming: make(chan struct{}, uploadsAtOnce), waiters: waiters{byID: map[string][]chan struct{}{}}, verify: make(chan struct{}, 1),
+		scan: scanner(o.Config.Get().Media.ClamAV),
 	}
 	if err := s.count(); err != nil {
 		return nil, err

@@ -68,6 +68,9 @@ type Media struct {
 	Size         int64      `json:"size"` // bytes
 	URL          string     `json:"url"`
 	ThumbnailURL *string    `json:"thumbnailUrl"`
+	PreviewURL   *string    `json:"previewUrl,omitempty"`
+	Thumbhash    string     `json:"thumbhash,omitempty"` // base64
+	Waveform     []int      `json:"waveform,omitempty"`  // loudness from 0 to 255, of equal parts of the sound
 	Dimensions   Dimensions `json:"dimensions"`
 	State        string     `json:"state"`
 	CreatedAt    string     `json:"createdAt"`
@@ -109,7 +112,7 @@ func (u *upload) path(rendition string) string {
 
 // small is the rendition that stands for the upload in a list, "" when there is none.
 func (u *upload) small() string {
-	for _, rendition := range []string{"thumb.webp", "poster.jpg"} {
+	for _, rendition := range []string{"thumb.webp", posterFile} {
 		if u.has(rendition) {
 			return rendition
 		}
@@ -149,9 +152,14 @@ func (u *upload) row(now time.Time, links *Links, base string) Media {
 	if out.Type == classFile {
 		out.Type = "document"
 	}
+	out.Thumbhash, out.Waveform = u.details.Thumbhash, levels(u.details.Waveform)
 	if small := u.small(); small != "" {
 		address := link(small)
 		out.ThumbnailURL = &address
+	}
+	if u.has("preview.webp") {
+		address := link("preview.webp")
+		out.PreviewURL = &address
 	}
 	return out
 }
@@ -222,7 +230,7 @@ func (s *Service) Media(ctx context.Context, by api.Caller, in *Input) (Media, e
 func (u *upload) rowFor(by api.Caller, now time.Time, links *Links) Media {
 	row := u.row(now, links, "")
 	if u.userID != by.UserID {
-		row.URL, row.ThumbnailURL = u.path(""), nil
+		row.URL, row.ThumbnailURL, row.PreviewURL = u.path(""), nil, nil
 	}
 	return row
 }

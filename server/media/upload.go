@@ -249,11 +249,20 @@ func broken(err error) error {
 
 // full says that there is no room, and has the administrators told.
 func (s *Service) full(err error) error {
-	if errors.Is(err, blob.ErrFull) {
+	switch {
+	case errors.Is(err, blob.ErrFull):
 		s.setLow(true)
 		return api.E("STORAGE_FULL")
+	case away(err):
+		s.log.Warn("the store of media", "error", err)
+		return api.E("MEDIA_UNAVAILABLE")
 	}
 	return err
+}
+
+// away reports whether a store elsewhere cannot be reached, or refuses us.
+func away(err error) bool {
+	return errors.Is(err, blob.ErrUnavailable) || errors.Is(err, blob.ErrRefused)
 }
 
 // steady lets a body take as long as it needs while it moves.
