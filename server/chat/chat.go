@@ -58,6 +58,7 @@ func New(o Options) *Service {
 	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, media: o.Media, presence: o.Presence}
 	s.typing, s.sweep = newTypists(o.Events), newSweeper()
 	o.Events.Register(s.Events()...)
+	o.Media.OnTranscribed(s.transcribed)
 	o.Jobs.Handle(purgeKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.purge})
 	return s
 }
@@ -119,5 +120,5 @@ func (s *Service) Routes() []api.Row {
 		api.Op("DELETE /messages/{messageId}", "message:delete", api.RoleUser, api.TierWrite, s.Delete, api.Doc("Delete one's own message for everyone, or any for oneself.")),
 		api.Op("POST /messages/{messageId}/read", "message:read", api.RoleUser, api.TierWrite, s.ReadMessage, api.Doc("Mark everything up to a message as read.")),
 	}
-	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.mentionRoutes(), s.disappearingRoutes(), s.viewing(), s.webRoutes(), s.searchRoutes(), s.typing.routes(s))
+	return slices.Concat(rows, s.reactionRoutes(), s.versionRoutes(), s.mentionRoutes(), s.disappearingRoutes(), s.transcriptRoutes(), s.viewing(), s.webRoutes(), s.searchRoutes(), s.typing.routes(s))
 }

@@ -75,7 +75,9 @@ type Config struct {
 	Socket Socket `key:"socket"`
 	Media  Media  `key:"media"`
 	S3     S3     `key:"s3"`
-	Admin  Admin  `key:"admin"`
+
+	Transcription Transcription `key:"transcription"`
+	Admin         Admin         `key:"admin"`
 }
 
 // Socket is the settings of client connections.
@@ -99,8 +101,21 @@ type Media struct {
 	Reserve     Bytes         `key:"reserve" default:"256MiB" min:"0" max:"1024GiB" help:"Free space of the disk that uploads leave to messages"`
 	LinkTTL     time.Duration `key:"link_ttl" default:"1h" min:"1m" max:"168h" reload:"true" help:"How long the address of a file works at most; every read of a message makes a new one"`
 	ClamAV      string        `key:"clamav" help:"Where clamd listens: unix:/path or host:port; every upload is scanned before anybody is served it. Empty scans nothing"`
+	ClamAVMax   Bytes         `key:"clamav_max" default:"25MiB" min:"1KiB" max:"4GiB" help:"Largest file that clamd is given, at most its MaxFileSize, beyond which it calls everything clean; larger ones are refused"`
 	FFmpeg      bool          `key:"ffmpeg" default:"on" help:"Whether ffmpeg is used for the posters of videos when it is on the host"`
 	Unclaimed   time.Duration `key:"unclaimed" default:"24h" min:"1m" max:"8760h" reload:"true" help:"How long a file is kept that no message shows"`
+}
+
+// Transcription is the settings of what makes text of speech.
+type Transcription struct {
+	URL      string        `key:"url" reload:"true" help:"Base address of a service that speaks OpenAI's /audio/transcriptions, such as http://whisper.lan:8000/v1; recordings are sent there. Empty is off"`
+	APIKey   string        `key:"api_key" secret:"true" reload:"true" help:"The key of that service, when it wants one"`
+	Command  string        `key:"command" help:"The program whisper-cli on this host, used when there is no transcription.url; needs ffmpeg. Empty is off"`
+	Model    string        `key:"model" default:"whisper-1" reload:"true" help:"The model: its name at the service, or the path of its file for whisper-cli"`
+	Language string        `key:"language" reload:"true" help:"The language that is spoken, such as en; empty leaves it to the model"`
+	Auto     bool          `key:"auto" default:"off" reload:"true" help:"Whether every recording is transcribed by itself; otherwise when somebody asks"`
+	MaxSize  Bytes         `key:"max_size" default:"25MiB" min:"1KiB" max:"2GiB" reload:"true" help:"Largest recording that is transcribed"`
+	Timeout  time.Duration `key:"timeout" default:"10m" min:"1s" max:"6h" reload:"true" help:"How long one transcription may take"`
 }
 
 // S3 is where files are kept instead of the local disk.

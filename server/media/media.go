@@ -51,6 +51,8 @@ type Service struct {
 	check   checking
 	verify  chan struct{} // one token: a check is asked for
 
+	transcribed func(tx *storage.Tx, uploadID string, t Transcript) error // nil where nobody listens
+
 	// scan reports the virus in a file, "" for none. Nil where nothing is scanned.
 	scan func(ctx context.Context, r io.Reader) (signature string, err error)
 }
@@ -75,7 +77,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		db: o.DB, blobs: o.Blobs, jobs: o.Jobs, events: o.Events, config: o.Config, links: o.Links, log: o.Log,
 		coming: make(chan struct{}, uploadsAtOnce), waiters: waiters{byID: map[string][]chan struct{}{}}, verify: make(chan struct{}, 1),
-		scan: scanner(o.Config.Get().Media.ClamAV),
+		scan: scanner(o.Config.Get().Media.ClamAV, int64(o.Config.Get().Media.ClamAVMax)),
 	}
 	if err := s.count(); err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ func (u *upload) squareJob() job.Job {
 func (s *Service) handleProcessing() {
 	s.jobs.Handle(pictureKind, job.Handler{Workers: 1, MaxAttempts: 50, Timeout: 5 * time.Minute, Run: s.runProcess})
 	s.jobs.Handle(otherKind, job.Handler{Workers: 2, MaxAttempts: 50, Timeout: 30 * time.Minute, Run: s.runProcess})
+	s.jobs.Handle(transcribeKind, job.Handler{Workers: 1, MaxAttempts: 5, Timeout: 6*time.Hour + 10*time.Minute, Run: s.runTranscribe})
 	s.jobs.Handle(squareKind, job.Handler{Workers: 1, MaxAttempts: 5, Timeout: 5 * time.Minute, Run: s.runSquare})
 }
 
@@ -347,7 +348,7 @@ func (s *Service) finish(ctx context.Context, u *upload) error {
 		if _, err := tx.Exec("DELETE FROM rendition WHERE upload_id = ? AND name = ?", u.id, cleanFile); err != nil {
 			return fmt.Errorf("finish upload: %w", err)
 		}
-		return nil
+		return s.transcribeByItself(tx, u)
 	})
 }
 

@@ -12,11 +12,11 @@ import (
 
 // scanner asks clamd. An upload stays where nobody is served it until clamd has answered; while clamd is away its job is tried
 // again with growing pauses. What is larger than clamd takes is refused: nothing is known of it. Codes: FILE_UNSCANNABLE.
-func scanner(address string) func(ctx context.Context, r io.Reader) (signature string, err error) {
+func scanner(address string, most int64) func(ctx context.Context, r io.Reader) (signature string, err error) {
 	if address == "" {
 		return nil
 	}
-	s := &virus.Scanner{Network: "tcp", Address: address}
+	s := &virus.Scanner{Network: "tcp", Address: address, MaxSize: most}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		s.Network, s.Address = "unix", path
 	}

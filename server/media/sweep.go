@@ -72,7 +72,7 @@ func (s *Service) remove(ctx context.Context, ids []string) error {
 			for _, name := range names {
 				loose = append(loose, blob.Name(name))
 			}
-			for _, statement := range []string{"DELETE FROM rendition WHERE upload_id IN (", "DELETE FROM upload WHERE id IN ("} {
+			for _, statement := range []string{"DELETE FROM transcript WHERE upload_id IN (", "DELETE FROM rendition WHERE upload_id IN (", "DELETE FROM upload WHERE id IN ("} {
 				if _, err := tx.Exec(statement+marks+")", args...); err != nil {
 					return fmt.Errorf("remove uploads: %w", err)
 				}

@@ -232,8 +232,9 @@ var asked = []string{
 // ofTheSocket are the kinds that no stock client is told: Engine.IO and recovery say the same.
 var ofTheSocket = []string{"hello", "heartbeat", "resumed", "resync"}
 
-// ofAdministrators are the kinds that nobody here is told; the tests of their packages hear them.
-var ofAdministrators = []string{"storage:low"}
+// ofAdministrators are the kinds that nobody here is told: only administrators, or only where a service is configured. The
+// tests of their packages hear them.
+var ofAdministrators = []string{"storage:low", "message:transcribed"}
 
 // complete fails for whatever there is and has not been tried. An event that is new needs a step of its own above.
 func (c *cast) complete() {

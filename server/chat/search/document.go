@@ -49,17 +49,21 @@ const searchable = "x.type <> 'system' AND x.state = 'visible' AND x.deleted_at 
 // documentColumns are what scanDocument reads, of the table message under the alias x.
 const documentColumns = `x.id, x.conversation_id, x.sender_id, x.type, x.n, x.created_at, x.content, x.reply_to_id IS NOT NULL,
 	CASE WHEN instr(x.content, '@') > 0 THEN (SELECT group_concat(m.user_id, ' ') FROM mention m WHERE m.message_id = x.id) END,
-	(SELECT group_concat(u.kind || ' ' || u.original_name, char(10)) FROM attachment a JOIN upload u ON u.id = a.upload_id WHERE a.message_id = x.id)`
+	(SELECT group_concat(u.kind || ' ' || u.original_name, char(10)) FROM attachment a JOIN upload u ON u.id = a.upload_id WHERE a.message_id = x.id),
+	CASE WHEN x.attached > 0 THEN (SELECT group_concat(t.text, char(10)) FROM attachment a JOIN transcript t ON t.upload_id = a.upload_id WHERE a.message_id = x.id) END`
 
 // scanDocument reads documentColumns after the columns that more takes; nil where there is no message.
 func scanDocument(rows *sql.Rows, more ...any) (*document, error) {
-	var id, conversation, sender, typ, content, mentions, files sql.NullString
+	var id, conversation, sender, typ, content, mentions, files, said sql.NullString
 	var n, created sql.NullInt64
 	var reply sql.NullBool
-	if err := rows.Scan(append(more, &id, &conversation, &sender, &typ, &n, &created, &content, &reply, &mentions, &files)...); err != nil || !id.Valid {
+	if err := rows.Scan(append(more, &id, &conversation, &sender, &typ, &n, &created, &content, &reply, &mentions, &files, &said)...); err != nil || !id.Valid {
 		return nil, err
 	}
 	d := &document{messageID: id.String, conversationID: conversation.String, senderID: sender.String, typ: typ.String, n: n.Int64, created: created.Int64}
+	if said.Valid {
+		content.String = strings.TrimPrefix(content.String+"\n"+said.String, "\n")
+	}
 	d.describe(content.String, reply.Bool, strings.Fields(mentions.String), files.String)
 	return d, nil
 }

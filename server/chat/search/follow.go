@@ -99,7 +99,7 @@ func (x *Index) step(ctx context.Context, index *file, at int64) (int64, error) 
 		}
 		rows, err := v.Query("SELECT e.seq, e.kind, e.subject_id, "+documentColumns+` FROM event e
 			LEFT JOIN message x ON x.id = e.subject_id AND `+searchable+`
-			WHERE e.seq > ? AND e.seq <= ? AND e.kind IN ('message:new', 'message:edited', 'message:deleted', 'conversation:deleted')
+			WHERE e.seq > ? AND e.seq <= ? AND e.kind IN ('message:new', 'message:edited', 'message:transcribed', 'message:deleted', 'conversation:deleted')
 			ORDER BY e.seq`, v.Millis(), at, upTo)
 		if err != nil {
 			return err

@@ -1,0 +1,304 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/config"
+	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/media/sound"
+	"github.com/quckchat/quckchat/server/outbound"
+	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/storage/blob"
+)
+
+// Speech becomes text at a service that speaks OpenAI's /audio/transcriptions, which whisper servers in the house do too, or
+// by the program whisper-cli on the host. It is off until one of the two is configured. The work is a job; what was asked
+// for once and failed can be asked for again, and nothing of a failure is kept.
+
+// Transcript is what is said in a recording.
+type Transcript struct {
+	Text     string
+	Language string        // as the service names it, "" when it does not
+	Duration time.Duration // 0 when it is not known
+}
+
+const (
+	transcribeKind = "media.transcribe"
+	transcriptMax  = 100_000 // characters
+	transcribeWait = 25 * time.Second
+	waveMax        = 256 << 20 // bytes: two hours
+)
+
+type transcribePayload struct {
+	Upload string `json:"upload"`
+	Asked  bool   `json:"asked,omitempty"` // somebody waits: a failure is told them, and not tried again
+}
+
+// CanTranscribe reports whether a service or a program is configured.
+func (s *Service) CanTranscribe() bool {
+	c := s.config.Get().Transcription
+	return c.URL != "" || c.Command != ""
+}
+
+// OnTranscribed sets what is called in the transaction that stores a transcript.
+func (s *Service) OnTranscribed(fn func(tx *storage.Tx, uploadID string, t Transcript) error) {
+	s.transcribed = fn
+}
+
+// TranscriptOf reads a transcript, nil when there is none.
+func TranscriptOf(q storage.Querier, uploadID string) (*Transcript, error) {
+	var t Transcript
+	var ms int64
+	err := q.QueryRow("SELECT text, language, duration_ms FROM transcript WHERE upload_id = ?", uploadID).Scan(&t.Text, &t.Language, &ms)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read transcript: %w", err)
+	}
+	t.Duration = time.Duration(ms) * time.Millisecond
+	return &t, nil
+}
+
+// Transcribe has an upload transcribed and waits for it. It returns nil while the work goes on. Codes: TRANSCRIPTION_OFF,
+// TRANSCRIPTION_FAILED.
+func (s *Service) Transcribe(ctx context.Context, uploadID string) (t *Transcript, err error) {
+	read := func() error {
+		return s.db.Read(ctx, func(v storage.View) error {
+			t, err = TranscriptOf(v, uploadID)
+			return err
+		})
+	}
+	if err := read(); err != nil || t != nil {
+		return t, err
+	}
+	if !s.CanTranscribe() {
+		return nil, api.E("TRANSCRIPTION_OFF")
+	}
+	done, leave := s.waiters.wait(transcribeKind + uploadID)
+	defer leave()
+	if err := s.db.Write(ctx, "media.transcribe", func(tx *storage.Tx) error {
+		return s.jobs.Enqueue(tx, job.Job{Kind: transcribeKind, Key: "asked " + uploadID, Payload: transcribePayload{uploadID, true}})
+	}); err != nil {
+		return nil, err
+	}
+	select {
+	case <-done:
+	case <-time.After(transcribeWait):
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := read(); err != nil || t != nil {
+		return t, err
+	}
+	return nil, api.E("TRANSCRIPTION_FAILED")
+}
+
+// transcribeByItself enqueues the transcription of a sound that has just become ready, where that is wanted.
+func (s *Service) transcribeByItself(tx *storage.Tx, u *upload) error {
+	if u.kind.class != classAudio || !s.config.Get().Transcription.Auto || !s.CanTranscribe() {
+		return nil
+	}
+	return s.jobs.Enqueue(tx, job.Job{Kind: transcribeKind, Key: u.id, Payload: transcribePayload{u.id, false}})
+}
+
+func (s *Service) runTranscribe(ctx context.Context, j job.Job) error {
+	var p transcribePayload
+	if err := j.Decode(&p); err != nil {
+		return err
+	}
+	err := s.transcribe(ctx, p.Upload)
+	if err != nil && p.Asked && ctx.Err() == nil {
+		s.log.Warn("transcribe", "upload", p.Upload, "error", err)
+		err = nil
+	}
+	if err == nil {
+		s.waiters.done(transcribeKind + p.Upload)
+	}
+	return err
+}
+
+func (s *Service) transcribe(ctx context.Context, uploadID string) error {
+	u, err := s.find(ctx, uploadID)
+	if api.HasCode(err, "MEDIA_NOT_FOUND") {
+		return nil
+	}
+	if err != nil || u.state != stateReady || u.damaged {
+		return err
+	}
+	c := s.config.Get().Transcription
+	if u.size > int64(c.MaxSize) {
+		return fmt.Errorf("%d bytes are more than transcription.max_size", u.size)
+	}
+	f, err := s.blobs.Open(ctx, u.sha256)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var t Transcript
+	if c.URL != "" {
+		t, err = askService(ctx, c, u, f)
+	} else {
+		t, err = s.runWhisper(ctx, c, u, f)
+	}
+	if err != nil {
+		return err
+	}
+	t.Text = cut(strings.TrimSpace(strings.ToValidUTF8(t.Text, "\uFFFD")), transcriptMax)
+	t.Language = cut(strings.ToValidUTF8(t.Language, ""), 32)
+	if t.Duration == 0 {
+		t.Duration = time.Duration(u.details.DurationMS) * time.Millisecond
+	}
+	return s.db.Write(ctx, "media.transcript", func(tx *storage.Tx) error {
+		result, err := tx.Exec(`INSERT INTO transcript (upload_id, text, language, duration_ms, created_at)
+			SELECT id, ?2, ?3, ?4, ?5 FROM upload WHERE id = ?1 ON CONFLICT (upload_id) DO NOTHING`, u.id, t.Text, t.Language, t.Duration.Milliseconds(), tx.Millis())
+		if err != nil {
+			return fmt.Errorf("store transcript: %w", err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 || s.transcribed == nil {
+			return err
+		}
+		return s.transcribed(tx, u.id, t)
+	})
+}
+
+// askService sends a sound to the configured service.
+func askService(ctx context.Context, c config.Transcription, u *upload, f io.Reader) (t Transcript, err error) {
+	target, err := url.Parse(strings.TrimSuffix(c.URL, "/") + "/audio/transcriptions")
+	if err != nil {
+		return t, fmt.Errorf("transcription.url: %w", err)
+	}
+	client, err := outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: c.Timeout, MaxBytes: 4 << 20}).Trusted(hostPort(target))
+	if err != nil {
+		return t, fmt.Errorf("transcription.url: %w", err)
+	}
+	defer client.Close()
+	var head bytes.Buffer
+	form := multipart.NewWriter(&head)
+	fields := [][2]string{{"model", c.Model}, {"response_format", "json"}}
+	if c.Language != "" {
+		fields = append(fields, [2]string{"language", c.Language})
+	}
+	for _, field := range fields {
+		if err := form.WriteField(field[0], field[1]); err != nil {
+			return t, err
+		}
+	}
+	if _, err := form.CreatePart(textproto.MIMEHeader{
+		"Content-Disposition": {`form-data; name="file"; filename="audio` + u.kind.extension + `"`}, "Content-Type": {u.kind.mimeType},
+	}); err != nil {
+		return t, err
+	}
+	tail := "\r\n--" + form.Boundary() + "--\r\n"
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), io.MultiReader(&head, f, strings.NewReader(tail)))
+	if err != nil {
+		return t, err
+	}
+	r.ContentLength = int64(head.Len()) + u.size + int64(len(tail))
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	if c.APIKey != "" {
+		r.Header.Set("Authorization", "Bearer "+c.APIKey)
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return t, err
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return t, fmt.Errorf("read transcription: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return t, fmt.Errorf("the transcription service answers %d", answer.StatusCode)
+	}
+	var out struct {
+		Text     *string `json:"text"`
+		Language string  `json:"language"`
+		Duration float64 `json:"duration"`
+	}
+	if err := json.Unmarshal(raw, &out); err != nil || out.Text == nil {
+		return t, errors.New("the transcription service answers no transcription")
+	}
+	if out.Duration > 0 && out.Duration < durationMax {
+		t.Duration = time.Duration(out.Duration * float64(time.Second))
+	}
+	t.Text, t.Language = *out.Text, out.Language
+	return t, nil
+}
+
+// hostPort is the host and port of a URL, the port said or not.
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	if u.Scheme == "https" {
+		return u.Host + ":443"
+	}
+	return u.Host + ":80"
+}
+
+// runWhisper has the program on the host listen to a sound. It reads WAV, which ffmpeg makes.
+func (s *Service) runWhisper(ctx context.Context, c config.Transcription, u *upload, f blob.File) (t Transcript, err error) {
+	path, done, err := s.onDisk(f, u.id)
+	if err != nil {
+		return t, err
+	}
+	defer done()
+	wave, err := sound.Wave(ctx, path, waveMax)
+	if err != nil {
+		return t, fmt.Errorf("make a WAV: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "quckchat-whisper-")
+	if err != nil {
+		return t, err
+	}
+	defer os.RemoveAll(dir)
+	in, out := filepath.Join(dir, "in.wav"), filepath.Join(dir, "out")
+	if err := os.WriteFile(in, wave, 0o600); err != nil {
+		return t, err
+	}
+	language := c.Language
+	if language == "" {
+		language = "auto"
+	}
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(limited, c.Command, "-m", c.Model, "-f", in, "-l", language, "-oj", "-of", out, "-np")
+	cmd.Env, cmd.WaitDelay = []string{"PATH=" + os.Getenv("PATH")}, 5*time.Second
+	if err := cmd.Run(); err != nil {
+		return t, fmt.Errorf("run whisper-cli: %w", err)
+	}
+	raw, err := os.ReadFile(out + ".json")
+	if err != nil {
+		return t, fmt.Errorf("read transcription: %w", err)
+	}
+	var said struct {
+		Result        struct{ Language string }
+		Transcription []struct{ Text string }
+	}
+	if err := json.Unmarshal(raw, &said); err != nil {
+		return t, fmt.Errorf("read transcription: %w", err)
+	}
+	var text strings.Builder
+	for _, part := range said.Transcription {
+		text.WriteString(part.Text)
+	}
+	return Transcript{Text: text.String(), Language: said.Result.Language}, nil
+}
