@@ -3,6 +3,7 @@ package sound
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
 // maxSamples is how many samples of a track are looked at: a day of AAC.
@@ -58,9 +59,19 @@ func (m *film) length(p *boxes, t *track) (end uint64, err error) {
 // samples walks over the samples of a track, those of the header and those of fragments. What is wrong with them ends the
 // walk: the header alone is worth something.
 func (m *film) samples(p *boxes, t *track, take func(sample) error) error {
-	err := t.samples(p, take)
+	first := int64(-1) // fragments of what was live begin at any time
+	err := t.samples(p, func(x sample) error {
+		first = 0
+		return take(x)
+	})
 	if err == nil {
-		err = m.fragmented(p, t, take)
+		err = m.fragmented(p, t, func(x sample) error {
+			if first < 0 {
+				first = int64(x.start & math.MaxInt64)
+			}
+			x.start -= min(x.start, uint64(first))
+			return take(x)
+		})
 	}
 	if errors.Is(err, errDone) || errors.Is(err, ErrMalformed) {
 		return nil

@@ -23,6 +23,10 @@ const (
 const decoders = "h264,hevc,vp8,vp9,libdav1d,av1,libaom-av1,mpeg4,h263,mjpeg,theora,mpeg1video,mpeg2video," +
 	"msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,flv,prores,dvvideo"
 
+// hearers are added for ffprobe, which gives up where it cannot open the decoder of a sound.
+const hearers = ",aac,mp3float,mp3,mp2float,mp2,ac3,eac3,vorbis,libvorbis,opus,libopus,flac,wmav1,wmav2,amrnb,libopencore_amrnb," +
+	"pcm_u8,pcm_s16le,pcm_s16be,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,adpcm_swf,nellymoser"
+
 // Poster makes a JPEG of a frame of a film: the one shown at a time, or when that is black, one that is not from further
 // on. Its longer side is at most maxSide pixels (16 to 2048), and not larger than the film's. Errors: ErrUnsupported when
 // the host has no ffmpeg or the format is none of Probe's, ErrMalformed when ffmpeg makes nothing of it within its limits.

@@ -65,7 +65,7 @@ func content(t *testing.T, b []byte) string {
 }
 
 func TestThePlaceIsGoneAndAllElseStays(t *testing.T) {
-	film := []string{"-f", "lavfi", "-i", "testsrc=size=64x64:duration=1", "-f", "lavfi", "-i", "sine=duration=1", "-metadata", "title=Home"}
+	film := []string{"-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=1", "-f", "lavfi", "-i", "sine=duration=1", "-metadata", "title=Home"}
 	for name, args := range map[string][]string{
 		"place.mp4":    {"-metadata", "location=" + place},
 		"place.3gp":    {"-c:v", "h263", "-s", "176x144", "-ar", "8000", "-c:a", "aac", "-metadata", "location=" + place},

@@ -47,7 +47,7 @@ func probe(ctx context.Context, f *os.File) (VideoInfo, error) {
 	if d == "" {
 		return VideoInfo{}, ErrUnsupported
 	}
-	out, err := child(ctx, "ffprobe", f, 64<<10, "-v", "quiet", "-protocol_whitelist", "file", "-codec_whitelist", decoders,
+	out, err := child(ctx, "ffprobe", f, 64<<10, "-v", "quiet", "-protocol_whitelist", "file", "-codec_whitelist", decoders+hearers,
 		"-max_pixels", maxPixels, "-f", d, inputArg, inputFile,
 		"-show_entries", "stream=codec_type,codec_name,width,height,sample_aspect_ratio:stream_side_data=rotation:format=duration",
 		"-of", "json")
