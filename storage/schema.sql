@@ -446,3 +446,11 @@ CREATE TABLE pack_sticker (
 
 CREATE INDEX pack_sticker_upload ON pack_sticker (upload_id);
 
+CREATE TABLE transcript (
+    upload_id   TEXT    NOT NULL PRIMARY KEY REFERENCES upload (id),
+    text        TEXT    NOT NULL,
+    language    TEXT    NOT NULL DEFAULT '',
+    duration_ms INTEGER NOT NULL DEFAULT 0,
+    created_at  INTEGER NOT NULL
+) STRICT;
+

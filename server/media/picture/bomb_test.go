@@ -181,20 +181,20 @@ func TestBombsAreRefusedByTheirHeaders(t *testing.T) {
 		file []byte
 		want error
 	}{
-		"900 megapixels":          {emptyPNGHead(30_000, 30_000, 8, 6), picture.ErrTooLarge},
-		"a side of 2^31":          {emptyPNGHead(1<<31-1, 1, 1, 0), picture.ErrTooLarge},
-		"16 bit":                  {emptyPNGHead(5000, 5000, 16, 6), picture.ErrTooLarge},
-		"100,000 frames":          {frames, picture.ErrTooLarge},
-		"gif canvas":              {huge, picture.ErrTooLarge},
-		"webp canvas":             {canvas, picture.ErrTooLarge},
-		"3,000 scans":             {manyScans, picture.ErrTooLarge},
+		"900 megapixels":           {emptyPNGHead(30_000, 30_000, 8, 6), picture.ErrTooLarge},
+		"a side of 2^31":           {emptyPNGHead(1<<31-1, 1, 1, 0), picture.ErrTooLarge},
+		"16 bit":                   {emptyPNGHead(5000, 5000, 16, 6), picture.ErrTooLarge},
+		"100,000 frames":           {frames, picture.ErrTooLarge},
+		"gif canvas":               {huge, picture.ErrTooLarge},
+		"webp canvas":              {canvas, picture.ErrTooLarge},
+		"3,000 scans":              {manyScans, picture.ErrTooLarge},
 		"progressive coefficients": {progressive(4000, 3000, 3), picture.ErrTooLarge},
-		"baseline":                {baseline(12_000, 10_000), picture.ErrTooLarge},
-		"lossless webp":           {tables(t, 8, 8, 1), nil},
-		"profile":                 {makePNG(t, corners(8, 8), chunk("iCCP", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 100))))), picture.ErrTooLarge},
-		"text":                    {makePNG(t, corners(8, 8), chunk("zTXt", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 400))))), nil},
-		"140,000 chunks":          {many, picture.ErrMalformed},
-		"jpeg of nothing":         {append([]byte{0xFF, 0xD8, 0xFF}, bytes.Repeat([]byte{0xFF}, 1<<20)...), picture.ErrMalformed},
+		"baseline":                 {baseline(12_000, 10_000), picture.ErrTooLarge},
+		"lossless webp":            {tables(t, 8, 8, 1), nil},
+		"profile":                  {makePNG(t, corners(8, 8), chunk("iCCP", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 100))))), picture.ErrTooLarge},
+		"text":                     {makePNG(t, corners(8, 8), chunk("zTXt", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 400))))), nil},
+		"140,000 chunks":           {many, picture.ErrMalformed},
+		"jpeg of nothing":          {append([]byte{0xFF, 0xD8, 0xFF}, bytes.Repeat([]byte{0xFF}, 1<<20)...), picture.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()

@@ -29,6 +29,6 @@ func Wave(ctx context.Context, path string, most int64) ([]byte, error) {
 	if d == "" {
 		return nil, ErrUnsupported
 	}
-	return child(ctx, "ffmpeg", f, most, "-nostdin", "-hide_banner", "-v", "quiet", "-threads", "1", "-protocol_whitelist", "file", "-f", d, inputArg, inputFile,
+	return child(ctx, "ffmpeg", f, most, "-nostdin", "-hide_banner", "-v", "quiet", "-threads", "1", "-protocol_whitelist", "file", "-codec_whitelist", hearers[1:], "-f", d, inputArg, inputFile,
 		"-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000", "-f", "wav", "pipe:1")
 }
