@@ -107,7 +107,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	links := media.NewLinks(secrets.Media, func() time.Duration { return s.config.Get().Media.LinkTTL })
+	links := media.NewLinks(secrets.Media, func() time.Duration { return s.config.Get().Media.LinkTTL }, func() string { return s.config.Get().PublicURL })
 	s.events = event.New(s.log)
 	if s.db, err = storage.Open(storage.Options{Path: filepath.Join(dir, storage.FileName), Log: s.log, Now: o.Now, AfterBatch: s.events.Flush, Link: links.Link}); err != nil {
 		return err

@@ -16,12 +16,16 @@ import (
 
 // Links makes and checks the capabilities in the addresses of media.
 type Links struct {
-	key []byte
-	ttl func() time.Duration
+	key  []byte
+	ttl  func() time.Duration
+	base func() string
 }
 
-// NewLinks makes capabilities with a key, good for at most ttl.
-func NewLinks(key []byte, ttl func() time.Duration) *Links { return &Links{key, ttl} }
+// NewLinks makes capabilities with a key, good for at most ttl, in addresses that begin with base; where that is empty they
+// are paths.
+func NewLinks(key []byte, ttl func() time.Duration, base func() string) *Links {
+	return &Links{key, ttl, base}
+}
 
 // Link adds a capability to a path: see storage.Link. It is good for between half of the lifetime and all of it, and is
 // the same for half of it, so that what somebody has fetched stays in their cache.
@@ -32,7 +36,16 @@ func (l *Links) Link(path, scope string, now time.Time) string {
 	}
 	step := max(l.ttl()/2, time.Second)
 	until := strconv.FormatInt(now.Truncate(step).Add(2*step).Unix(), 36)
-	return path + "?s=" + scope + "&e=" + until + "&h=" + l.mac(name, scope, until)
+	return l.base() + path + "?s=" + scope + "&e=" + until + "&h=" + l.mac(name, scope, until)
+}
+
+// absolute is Link with a host in any case: the one a request was made to where none is configured.
+func (l *Links) absolute(path, scope string, now time.Time, host string) string {
+	address := l.Link(path, scope, now)
+	if strings.HasPrefix(address, "/") {
+		return host + address
+	}
+	return address
 }
 
 func (l *Links) mac(name, scope, until string) string {

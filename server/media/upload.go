@@ -389,11 +389,8 @@ func (s *Service) keepBlob(tx *storage.Tx, name blob.Name, size int64) error {
 	return nil
 }
 
-// base is where the server is reached, for the absolute addresses that uploads are answered with.
+// base is where the server was reached, for the absolute addresses that uploads are answered with.
 func (s *Service) base(r *http.Request) string {
-	if public := s.config.Get().PublicURL; public != "" {
-		return public
-	}
 	u := url.URL{Scheme: "http", Host: r.Host}
 	if r.TLS != nil {
 		u.Scheme = "https"

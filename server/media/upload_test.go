@@ -258,3 +258,17 @@ func TestSeveralFilesAreKeptTogetherOrNotAtAll(t *testing.T) {
 		t.Errorf("%d contents are kept, want 2: the same one once", n)
 	}
 }
+
+func TestAddressesAreWholeWhereTheServerKnowsItsName(t *testing.T) {
+	s := servertest.Start(t, "QUCKCHAT_PUBLIC_URL=https://chat.example.org")
+	ada, bob := s.Register("ada"), s.Register("bob")
+	up := upload(ada, "/upload/file", "a.txt", []byte("a"))
+	var m struct{ Attachments []struct{ URL string } }
+	ada.Do("POST", "/messages", map[string]any{"conversationId": ada.Single(bob), "type": "file", "attachments": []map[string]any{{"type": "file", "url": up.URL}}}).OK(&m)
+	for _, address := range []string{up.URL, m.Attachments[0].URL} {
+		path, ok := strings.CutPrefix(address, "https://chat.example.org/uploads/files/")
+		if r := get(s.Nobody(), "/uploads/files/"+path); !ok || string(r.Body) != "a" {
+			t.Errorf("%s: %d %s", address, r.Status, r.Body)
+		}
+	}
+}
