@@ -56,6 +56,7 @@ check-modules:
 check-vet:
 	$(HEADING) 'go vet'
 	@go vet ./...
+	@go vet -tags 'heif nodynamic' ./server/media/picture
 	@go vet -C tools ./...
 
 check-imports:
@@ -86,6 +87,7 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 	@command -v npm >/dev/null || echo 'SKIPPED: npm was not found, the tests with the stock Socket.IO client do not run.'
 	@before=$$($(GOLDEN_STATE)); \
 	CGO_ENABLED=1 go test -race -vet=off -timeout 5m $(TESTFLAGS) ./... || exit 1; \
+	go test -tags 'heif nodynamic' -vet=off -run 'HEIC|AVIF' $(TESTFLAGS) ./server/media/picture || exit 1; \
 	after=$$($(GOLDEN_STATE)); \
 	if [ "$$before" != "$$after" ]; then printf 'The tests changed golden files:\n%s\n' "$$after"; exit 1; fi
 

@@ -176,6 +176,9 @@ func TestBombsAreRefusedByTheirHeaders(t *testing.T) {
 	canvas := appendWebP(makeMovingWebP(t))
 	copy(canvas[24:], "\xff\xff\xff\xff\xff\xff")
 	profile := strings.Repeat("\x00", 500<<20>>10)
+	once := baseline(16, 16)
+	scan := once[bytes.LastIndex(once, []byte{0xFF, 0xDA}) : len(once)-2]
+	again := append(append(bytes.Clone(once[:len(once)-2]), bytes.Repeat(scan, 3)...), 0xFF, 0xD9)
 	many := makePNG(t, corners(8, 8), bytes.Repeat(append(chunk("gAMA", "abcd"), chunk("tEXt", "")...), 70_000))
 	for name, c := range map[string]struct {
 		file []byte
@@ -188,6 +191,7 @@ func TestBombsAreRefusedByTheirHeaders(t *testing.T) {
 		"gif canvas":               {huge, picture.ErrTooLarge},
 		"webp canvas":              {canvas, picture.ErrTooLarge},
 		"3,000 scans":              {manyScans, picture.ErrTooLarge},
+		"one scan again":           {again, picture.ErrMalformed},
 		"progressive coefficients": {progressive(4000, 3000, 3), picture.ErrTooLarge},
 		"baseline":                 {baseline(12_000, 10_000), picture.ErrTooLarge},
 		"lossless webp":            {tables(t, 8, 8, 1), nil},

@@ -69,7 +69,7 @@ func (f *file) turned(ctx context.Context, dst io.Writer, src io.ReadSeeker) (er
 		err = png.Encode(buf, m)
 	default:
 		var b []byte
-		if b, err = encodeWebP(resize(m, m.Bounds().Dx(), m.Bounds().Dy(), !f.Alpha), f.Alpha, turnedQuality, f.profile); err == nil {
+		if b, err = encodeWebP(resize(m, m.Bounds().Dx(), m.Bounds().Dy(), !f.Alpha), turnedQuality, f.profile); err == nil {
 			_, err = buf.Write(b)
 		}
 	}

@@ -48,6 +48,11 @@ func (f *file) decode(ctx context.Context, src io.ReadSeeker) (m image.Image, er
 	if err != nil {
 		return nil, decodeError(f.Format, err)
 	}
+	if n, ok := m.(*image.NRGBA); ok && f.first.solid {
+		for i := 3; i < len(n.Pix); i += 4 {
+			n.Pix[i] = 0xFF
+		}
+	}
 	if f.Format == WebP {
 		m = place(m, f.first.at, f.w, f.h)
 	} else if f.Format == GIF {

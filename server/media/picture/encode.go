@@ -14,11 +14,11 @@ import (
 )
 
 // encode makes both encodings of a small picture.
-func (f *file) encode(ctx context.Context, m *image.NRGBA) ([]Rendition, error) {
+func encode(ctx context.Context, m *image.NRGBA) ([]Rendition, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	data, err := encodeWebP(m, f.Alpha, webpQuality, nil)
+	data, err := encodeWebP(m, webpQuality, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (f *file) encode(ctx context.Context, m *image.NRGBA) ([]Rendition, error) 
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	list := []Rendition{{Format: WebP, Width: w, Height: h, Data: data}}
 	flat := opaque(m)
-	if f.Alpha {
+	if !m.Opaque() {
 		flat = image.NewRGBA(m.Rect)
 		draw.Draw(flat, flat.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)
 		draw.Draw(flat, flat.Rect, m, image.Point{}, draw.Over)
@@ -48,11 +48,11 @@ func opaque(m *image.NRGBA) *image.RGBA {
 
 // encodeWebP encodes a picture lossy, with its plane of alpha lossless. The two are encoded apart and put together here:
 // the library writes the header of a lossless picture into the plane, where none belongs, and no other decoder reads it.
-func encodeWebP(m *image.NRGBA, alpha bool, quality float32, profile []byte) ([]byte, error) {
+func encodeWebP(m *image.NRGBA, quality float32, profile []byte) ([]byte, error) {
 	var buf bytes.Buffer
 	o := webp.DefaultOptions()
 	o.Quality = quality
-	if alpha = alpha && !m.Opaque(); !alpha {
+	if m.Opaque() {
 		o.ICC = profile
 		if err := webp.Encode(&buf, opaque(m), o); err != nil {
 			return nil, fmt.Errorf("encode webp: %w", err)

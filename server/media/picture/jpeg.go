@@ -229,6 +229,9 @@ func (j *jpegWalk) scan(start int64, n int) error {
 	if j.scans++; j.scans > maxScans {
 		return tooLarge("more than %d scans", maxScans)
 	}
+	if !j.prog && j.scans > len(j.comps) {
+		return malformed("%d scans of %d colours", j.scans, len(j.comps))
+	}
 	if n < 6 {
 		return malformed("a scan header of %d bytes", n)
 	}

@@ -80,13 +80,24 @@ func isCorners(t *testing.T, m image.Image, w, h int) {
 		t.Errorf("bounds %v, want %d by %d", m.Bounds(), w, h)
 		return
 	}
+	areQuarters(t, m, w, h)
 	for i, want := range quarters {
-		for _, p := range []image.Point{{w/4 + i%2*w/2, h/4 + i/2*h/2}, {i % 2 * (w - 1), i / 2 * (h - 1)}} {
-			r, g, b, _ := m.At(p.X, p.Y).RGBA()
-			if !near(r, want.R) || !near(g, want.G) || !near(b, want.B) {
-				t.Errorf("at %v %d %d %d, want %v", p, r>>8, g>>8, b>>8, want)
-			}
-		}
+		isColour(t, m, i%2*(w-1), i/2*(h-1), want)
+	}
+}
+
+func areQuarters(t *testing.T, m image.Image, w, h int) {
+	t.Helper()
+	for i, want := range quarters {
+		isColour(t, m, w/4+i%2*w/2, h/4+i/2*h/2, want)
+	}
+}
+
+func isColour(t *testing.T, m image.Image, x, y int, want color.RGBA) {
+	t.Helper()
+	r, g, b, _ := m.At(x, y).RGBA()
+	if !near(r, want.R) || !near(g, want.G) || !near(b, want.B) {
+		t.Errorf("at %d, %d %d %d %d, want %v", x, y, r>>8, g>>8, b>>8, want)
 	}
 }
 

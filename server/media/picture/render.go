@@ -82,7 +82,7 @@ func (f *file) render(ctx context.Context, src io.ReadSeeker, sizes []Size) (lis
 	smaller := shrinker{f: f, m: m}
 	for _, size := range slices.SortedFunc(slices.Values(wanted), func(a, b Size) int { return cmp.Compare(b.Side, a.Side) }) {
 		if made[size.Side] == nil {
-			if made[size.Side], err = f.encode(ctx, smaller.fit(size.Side)); err != nil {
+			if made[size.Side], err = encode(ctx, smaller.fit(size.Side)); err != nil {
 				return nil, "", err
 			}
 		}
@@ -131,7 +131,7 @@ func (f *file) square(ctx context.Context, src io.ReadSeeker, sides []int) (list
 	smaller := shrinker{f: f, m: m}
 	for _, side := range slices.SortedFunc(slices.Values(sides), func(a, b int) int { return cmp.Compare(b, a) }) {
 		if side = min(side, most); made[side] == nil {
-			if made[side], err = f.encode(ctx, smaller.to(side, side)); err != nil {
+			if made[side], err = encode(ctx, smaller.to(side, side)); err != nil {
 				return nil, err
 			}
 		}

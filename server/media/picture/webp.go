@@ -8,8 +8,9 @@ import (
 
 // still is the part of a file that is one frame, and where that lies on the canvas.
 type still struct {
-	plan plan
-	at   image.Rectangle
+	plan  plan
+	at    image.Rectangle
+	solid bool // lossless, and it says that nothing is transparent, whatever its pixels are
 }
 
 // webpWalk is what the walk over a WebP remembers from chunk to chunk.
@@ -318,7 +319,7 @@ func (w *webpWalk) weighWebP(f *webpFrame, at image.Rectangle) {
 		w.pixels = 4 * int64(w.w) * int64(w.h)
 		w.memory += w.pixels
 	}
-	w.first = still{at: at}
+	w.first = still{at: at, solid: f.lossless && !f.transparent}
 	vp8x := make([]byte, 10)
 	vp8x[0] = webpAlpha
 	putU24(vp8x[4:], f.width-1)
