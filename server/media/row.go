@@ -121,7 +121,9 @@ func (u *upload) small() string {
 }
 
 func (u *upload) uploaded(now time.Time, links *Links, base string) Uploaded {
-	link := func(rendition string) string { return links.absolute(u.path(rendition), ownerScope+u.userID, now, base) }
+	link := func(rendition string) string {
+		return links.absolute(u.path(rendition), ownerScope+u.userID, now, base)
+	}
 	out := Uploaded{
 		MongoID: u.id, ID: u.id, URL: link(""), Type: u.kind.class, FileName: u.original, FileSize: u.size, MimeType: u.kind.mimeType, State: u.state,
 		Thumbhash: u.details.Thumbhash, Width: u.details.Width, Height: u.details.Height, Waveform: levels(u.details.Waveform),
@@ -143,7 +145,9 @@ func (u *upload) uploaded(now time.Time, links *Links, base string) Uploaded {
 }
 
 func (u *upload) row(now time.Time, links *Links, base string) Media {
-	link := func(rendition string) string { return links.absolute(u.path(rendition), ownerScope+u.userID, now, base) }
+	link := func(rendition string) string {
+		return links.absolute(u.path(rendition), ownerScope+u.userID, now, base)
+	}
 	out := Media{
 		MongoID: u.id, ID: u.id, UserID: u.userID, FileName: u.name + u.kind.extension, OriginalName: u.original, MimeType: u.kind.mimeType, Type: u.kind.class,
 		Size: u.size, URL: link(""), Dimensions: Dimensions{u.details.Width, u.details.Height, float64(u.details.DurationMS) / 1000}, State: u.state,
