@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"io"
+	"math"
 	"os"
 	"testing"
 
@@ -41,20 +42,30 @@ func inflated(t testing.TB, b []byte) []byte {
 
 // p3 is a profile with the colours of Display P3 and the curve of sRGB, as phones have it.
 func p3() []byte {
+	return p3With(parametric(3, 2.4, 1/1.055, 0.055/1.055, 1/12.92, 0.04045))
+}
+
+func fix(v float64) []byte { return binary.BigEndian.AppendUint32(nil, uint32(int32(v*65536))) }
+
+func parametric(kind byte, values ...float64) []byte {
+	curve := append([]byte("para\x00\x00\x00\x00\x00"), kind, 0, 0)
+	for _, v := range values {
+		curve = append(curve, fix(v)...)
+	}
+	return curve
+}
+
+// p3With has the curve given.
+func p3With(curve []byte) []byte {
 	body := make([]byte, 128)
 	copy(body[12:], "mntrRGB XYZ ")
 	copy(body[36:], "acsp")
-	fix := func(v float64) []byte { return binary.BigEndian.AppendUint32(nil, uint32(int32(v*65536))) }
 	tag := func(v ...float64) []byte {
 		b := []byte("XYZ \x00\x00\x00\x00")
 		for _, v := range v {
 			b = append(b, fix(v)...)
 		}
 		return b
-	}
-	curve := []byte("para\x00\x00\x00\x00\x00\x03\x00\x00")
-	for _, v := range []float64{2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045} {
-		curve = append(curve, fix(v)...)
 	}
 	tags := []struct {
 		name string
@@ -88,16 +99,16 @@ func render(t testing.TB, file []byte, sizes ...picture.Size) ([]picture.Renditi
 
 func TestEachSizeIsMadeInBothFormatsInTheOrderAskedFor(t *testing.T) {
 	for name, file := range map[string][]byte{
-		"jpeg": makeJPEG(t, corners(1600, 1200)), "png": makePNG(t, corners(1600, 1200)),
-		"webp": makeWebP(t, corners(1600, 1200), nil), "gif": makeGIF(t, paletted(corners(1600, 1200))),
+		"jpeg": makeJPEG(t, corners(800, 600)), "png": makePNG(t, corners(800, 600)),
+		"webp": makeWebP(t, corners(800, 600), nil), "gif": makeGIF(t, paletted(corners(800, 600))),
 	} {
-		list, hash := render(t, file, picture.Thumbnail, picture.Preview)
+		list, hash := render(t, file, picture.Thumbnail, picture.Size{Name: "large", Side: 640})
 		if len(list) != 4 {
 			t.Fatalf("%s: %d pictures", name, len(list))
 		}
 		for n, want := range []picture.Rendition{
 			{Name: "thumbnail", Format: picture.WebP, Width: 320, Height: 240}, {Name: "thumbnail", Format: picture.JPEG, Width: 320, Height: 240},
-			{Name: "preview", Format: picture.WebP, Width: 1280, Height: 960}, {Name: "preview", Format: picture.JPEG, Width: 1280, Height: 960},
+			{Name: "large", Format: picture.WebP, Width: 640, Height: 480}, {Name: "large", Format: picture.JPEG, Width: 640, Height: 480},
 		} {
 			got := list[n]
 			isCorners(t, decode(t, got.Data), want.Width, want.Height)
@@ -130,11 +141,15 @@ func TestAPreviewIsSparedWhereTheOriginalDoesAsWell(t *testing.T) {
 	if list, hash := render(t, small, picture.Thumbnail, picture.Preview); len(list) != 2 || hash == "" {
 		t.Errorf("%d pictures of a small one", len(list))
 	}
-	noise := photo(1000, 800)
-	if list, _ := render(t, makePNG(t, noise), picture.Preview); len(list) != 2 || list[0].Width != 1000 {
+	noise := photo(700, 500)
+	if list, _ := render(t, makePNG(t, noise), picture.Preview); len(list) != 2 || list[0].Width != 700 {
 		t.Errorf("%d pictures of one of few pixels and many bytes", len(list))
 	}
-	moving := makeGIF(t, paletted(corners(1500, 500)), paletted(corners(100, 100)))
+	large := makeJPEG(t, corners(1400, 200))
+	if list, _ := render(t, large, picture.Preview); len(list) != 2 || list[0].Width != 1280 || list[0].Height != 183 {
+		t.Errorf("%d pictures of a large one", len(list))
+	}
+	moving := makeGIF(t, paletted(corners(1500, 50)), paletted(corners(100, 50)))
 	list, _ := render(t, moving, picture.Thumbnail, picture.Preview)
 	if len(list) != 2 || list[0].Width != 320 {
 		t.Errorf("%d pictures of a moving one", len(list))
@@ -200,14 +215,14 @@ func lossyAlpha(t testing.TB, m image.Image) []byte {
 
 func TestOtherDecodersReadWhatWasMade(t *testing.T) {
 	dwebp, ffmpeg := program(t, "dwebp", "webp"), program(t, "ffmpeg", "ffmpeg")
-	clear := image.NewNRGBA(image.Rect(0, 0, 700, 500))
-	for y := range 500 {
-		for x := range 700 {
-			clear.SetNRGBA(x, y, color.NRGBA{byte(x), byte(y), 90, byte(x * 255 / 700)})
+	clear := image.NewNRGBA(image.Rect(0, 0, 350, 250))
+	for y := range 250 {
+		for x := range 350 {
+			clear.SetNRGBA(x, y, color.NRGBA{byte(x), byte(y), 90, byte(x * 255 / 350)})
 		}
 	}
 	for name, file := range map[string][]byte{
-		"jpeg": makeJPEG(t, photo(700, 500)), "png": makePNG(t, clear), "tiny": makePNG(t, clear.SubImage(image.Rect(0, 0, 3, 2))),
+		"jpeg": makeJPEG(t, photo(350, 250)), "png": makePNG(t, clear), "tiny": makePNG(t, clear.SubImage(image.Rect(0, 0, 3, 2))),
 		"flat": makePNG(t, image.NewNRGBA(image.Rect(0, 0, 9, 9))),
 	} {
 		list, _ := render(t, file, picture.Thumbnail, picture.Size{Name: "large", Side: 1280})
@@ -224,7 +239,7 @@ func TestOtherDecodersReadWhatWasMade(t *testing.T) {
 	turned, _ := clean(t, appendWebP(lossyAlpha(t, clear), riff("EXIF", string(tiff(binary.LittleEndian, 6)))))
 	path := write(t, "turned.webp", turned)
 	run(t, dwebp, "-quiet", path, "-o", path+".png")
-	if i := inspect(t, turned); i.Width != 500 || !i.Alpha {
+	if i := inspect(t, turned); i.Width != 250 || !i.Alpha {
 		t.Errorf("%+v", i)
 	}
 }
@@ -237,10 +252,10 @@ func TestAWideGamutIsTurnedIntoSRGB(t *testing.T) {
 	profile := segment(0xE2, "ICC_PROFILE\x00\x01\x01"+string(p3()))
 	for name, c := range map[string]struct {
 		file    []byte
-		r, g, b int // of P3 (200, 100, 100): 213, 93, 96 in sRGB
+		r, g, b int // of P3 (200, 100, 100), worked out by hand
 	}{
-		"plain": {makeJPEG(t, m), 200, 100, 100}, "p3": {makeJPEG(t, m, profile), 213, 94, 97},
-		"p3 png": {makePNG(t, m, chunk("iCCP", "x\x00\x00"+deflated(p3()))), 213, 94, 97},
+		"plain": {makeJPEG(t, m), 200, 100, 100}, "p3": {makeJPEG(t, m, profile), 215, 93, 97},
+		"p3 png": {makePNG(t, m, chunk("iCCP", "x\x00\x00"+deflated(p3()))), 215, 93, 97},
 	} {
 		list, _ := render(t, c.file, picture.Thumbnail)
 		r, g, b, _ := decode(t, list[1].Data).At(30, 30).RGBA()
@@ -252,13 +267,52 @@ func TestAWideGamutIsTurnedIntoSRGB(t *testing.T) {
 	}
 }
 
+func TestTheSameCurveInAllItsSpellingsIsTheSame(t *testing.T) {
+	m := image.NewRGBA(image.Rect(0, 0, 16, 16))
+	for i := range m.Pix {
+		m.Pix[i] = []byte{200, 100, 100, 255}[i%4]
+	}
+	table := binary.BigEndian.AppendUint32([]byte("curv\x00\x00\x00\x00"), 1024)
+	for i := range 1024 {
+		v := float64(i) / 1023
+		if v <= 0.04045 {
+			v /= 12.92
+		} else {
+			v = math.Pow((v+0.055)/1.055, 2.4)
+		}
+		table = binary.BigEndian.AppendUint16(table, uint16(v*65535+0.5))
+	}
+	a, b := 1/1.055, 0.055/1.055
+	for name, c := range map[string]struct {
+		curve []byte
+		near  int
+	}{
+		"table": {table, 2}, "straight piece": {parametric(3, 2.4, a, b, 1/12.92, 0.04045), 2},
+		"with offsets": {parametric(4, 2.4, a, b, 1/12.92, 0.04045, 0, 0), 2}, "shifted": {parametric(2, 2.4, a, b, 0), 2},
+		"cut": {parametric(1, 2.4, a, b), 2}, "power": {parametric(0, 2.2), 6}, "one number": {[]byte("curv\x00\x00\x00\x00\x00\x00\x00\x01\x02\x33\x00\x00"), 6},
+		"none": {[]byte("curv\x00\x00\x00\x00\xFF\xFF\xFF\xFF"), -1}, "unknown": {[]byte("quck\x00\x00\x00\x00\x00\x00\x00\x00"), -1},
+	} {
+		list, _ := render(t, makePNG(t, m, chunk("iCCP", "x\x00\x00"+deflated(p3With(c.curve)))), picture.Thumbnail)
+		r, g, b, _ := decode(t, list[1].Data).At(8, 8).RGBA()
+		want := []int{215, 93, 97}
+		if c.near < 0 { // a profile that cannot be read changes nothing
+			want, c.near = []int{200, 100, 100}, 2
+		}
+		for n, v := range []uint32{r, g, b} {
+			if d := int(v>>8) - want[n]; d < -c.near || d > c.near {
+				t.Errorf("%s: %d %d %d, want %v", name, r>>8, g>>8, b>>8, want)
+			}
+		}
+	}
+}
+
 func TestAnAvatarIsTheMiddle(t *testing.T) {
-	wide := image.NewRGBA(image.Rect(0, 0, 1200, 600))
-	for y := range 600 {
-		for x := range 1200 {
+	wide := image.NewRGBA(image.Rect(0, 0, 600, 300))
+	for y := range 300 {
+		for x := range 600 {
 			c := color.RGBA{220, 20, 20, 255}
-			if x >= 300 && x < 900 {
-				c = corners600.RGBAAt(x-300, y)
+			if x >= 150 && x < 450 {
+				c = corners600.RGBAAt(2*x-300, 2*y)
 			}
 			wide.SetRGBA(x, y, c)
 		}
@@ -267,12 +321,12 @@ func TestAnAvatarIsTheMiddle(t *testing.T) {
 		"jpeg": makeJPEG(t, wide), "png": makePNG(t, wide), "lying": makeJPEG(t, lying(wide, 6), segment(0xE1, "Exif\x00\x00"+string(tiff(binary.BigEndian, 6)))),
 		"webp": makeWebP(t, wide, nil),
 	} {
-		list, err := picture.Square(t.Context(), bytes.NewReader(file), 96, 512)
+		list, err := picture.Square(t.Context(), bytes.NewReader(file), 96, 256)
 		if err != nil || len(list) != 4 {
 			t.Fatalf("%s: %d, %v", name, len(list), err)
 		}
 		for n, r := range list {
-			side := []int{96, 96, 512, 512}[n]
+			side := []int{96, 96, 256, 256}[n]
 			isCorners(t, decode(t, r.Data), side, side)
 		}
 	}
