@@ -45,6 +45,15 @@ func (s *scan) adts() error {
 			return err
 		}
 		h, ok := parseADTS(b)
+		if ok && samples == 0 {
+			next, err := w.peek(at+int64(h.size), 7)
+			if err != nil {
+				return err
+			}
+			if len(next) == 7 {
+				_, ok = parseADTS(next)
+			}
+		}
 		if !ok || samples > 0 && h.rate != s.info.SampleRate {
 			if junk++; junk > maxJunk {
 				break

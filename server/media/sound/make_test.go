@@ -65,7 +65,7 @@ func makeFile(t testing.TB, name string, args ...string) string {
 	return path
 }
 
-// note is a voice note with a pause of two and a half seconds in the middle, at 48 kHz, and a quieter second half.
+// note is a voice note of some seconds with a pause in the middle, at 48 kHz, and a quieter second half.
 func note(t testing.TB) string {
 	t.Helper()
 	needs(t, "ffmpeg", "espeak-ng")
@@ -77,8 +77,8 @@ func note(t testing.TB) string {
 		return path
 	}
 	made.Lock()
-	first := words("first.wav", "Hello there, this is a voice note. I am on my way home, and I will be a little late.")
-	second := words("second.wav", "And now, after a long pause, the second part of the message begins, rather quietly.")
+	first := words("first.wav", "Hello there, this is a voice note.")
+	second := words("second.wav", "And now the second part begins.")
 	made.Unlock()
 	return makeFile(t, "note.wav", "-i", first, "-i", second, "-filter_complex",
 		"[0]apad=pad_dur=2.5,aresample=48000[a];[1]volume=0.4,aresample=48000[b];[a][b]concat=n=2:v=0:a=1")

@@ -71,6 +71,15 @@ func (s *scan) mp3() error {
 			return err
 		}
 		h, ok := parseMP3(b)
+		if ok && frames == 0 { // what looks like a frame is one when the next one follows
+			next, err := w.peek(at+int64(h.size), 4)
+			if err != nil {
+				return err
+			}
+			if len(next) == 4 {
+				_, ok = parseMP3(next)
+			}
+		}
 		if !ok || frames > 0 && h.rate != first.rate {
 			if junk++; junk > maxJunk {
 				break

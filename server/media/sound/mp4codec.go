@@ -133,7 +133,7 @@ func (t *track) hearing() (hear func(packet []byte) float64, late float64, done 
 		return func(b []byte) float64 { return aacLoudness(b, index) }, 512 / float64(rate), always
 	case "opus":
 		v, err := newOpus(t.channels)
-		if err != nil || t.config[10] != 0 {
+		if err != nil || len(t.config) < 11 || t.config[10] != 0 {
 			return nil, 0, nil
 		}
 		l := &listener{voice: v}

@@ -158,7 +158,7 @@ func (s *scan) oggBegin(w *window, p oggPage) (*oggStream, error) {
 	case len(b) >= 30 && bytes.HasPrefix(b, []byte("\x01vorbis")):
 		c.codec, channels, c.want = "vorbis", int(b[11]), 3
 		c.rate = int(binary.LittleEndian.Uint32(b[12:]))
-	case len(b) >= 40 && bytes.HasPrefix(b, []byte("Speex   ")):
+	case len(b) >= 52 && bytes.HasPrefix(b, []byte("Speex   ")):
 		c.codec, channels, c.want = "speex", int(binary.LittleEndian.Uint32(b[48:])&15), 2
 		c.rate = int(binary.LittleEndian.Uint32(b[36:]))
 	case len(b) >= 51 && bytes.HasPrefix(b, []byte("\x7fFLAC")):

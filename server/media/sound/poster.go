@@ -7,16 +7,16 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
-	"io"
 	"os"
 	"strconv"
 	"time"
 )
 
 const (
-	posterBytes = 4 << 20    // of a JPEG
-	posterSide  = 2048       // pixels at most
-	maxPixels   = "36000000" // of a film: 8K
+	posterTime  = time.Minute // for all frames that are tried
+	posterBytes = 4 << 20     // of a JPEG
+	posterSide  = 2048        // pixels at most
+	maxPixels   = "36000000"  // of a film: 8K
 )
 
 // decoders are what ffmpeg may decode pictures with. It has hundreds, and most of the holes were in the others.
@@ -36,27 +36,31 @@ func Poster(ctx context.Context, path string, at time.Duration, maxSide int) ([]
 		return nil, fmt.Errorf("poster of video: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, sniffed)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("poster of video: %w", err)
+	head, err := beginning(f)
+	if err != nil {
+		return nil, err
 	}
-	d := demuxer(head[:n])
+	d := demuxer(head)
 	if d == "" {
 		return nil, ErrUnsupported
 	}
+	limited, cancel := context.WithTimeout(ctx, posterTime)
+	defer cancel()
 	var best []byte
 	var light float64
-	for i, when := range moments(ctx, f, at) {
-		b, err := frame(ctx, f, d, when, max(16, min(maxSide, posterSide)))
-		if err != nil && (best == nil && !errors.Is(err, ErrMalformed) || ctx.Err() != nil) {
-			return nil, err
-		}
-		if err != nil {
-			if i == 0 && when == 0 {
-				return nil, err // when not even the beginning can be read, the rest is not tried
-			}
+	for _, when := range moments(limited, f, at) {
+		b, err := frame(limited, f, d, when, max(16, min(maxSide, posterSide)))
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case limited.Err() != nil && best == nil:
+			return nil, malformed("a frame takes too long")
+		case errors.Is(err, ErrMalformed):
 			continue
+		case err != nil && best == nil:
+			return nil, err
+		case err != nil:
+			return best, nil
 		}
 		if l := brightness(b); best == nil || l > light {
 			best, light = b, l

@@ -34,16 +34,15 @@ func Probe(ctx context.Context, path string) (VideoInfo, error) {
 }
 
 func probe(ctx context.Context, f *os.File) (VideoInfo, error) {
-	head := make([]byte, sniffed)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return VideoInfo{}, fmt.Errorf("probe video: %w", err)
+	head, err := beginning(f)
+	if err != nil {
+		return VideoInfo{}, err
 	}
-	if format := Sniff(head[:n]); format != "" && format != Ogg {
+	if format := Sniff(head); format != "" && format != Ogg {
 		i, err := inspect(ctx, f, false)
 		return VideoInfo{Width: i.Width, Height: i.Height, Duration: i.Duration, HasAudio: i.Codec != "", Codec: i.VideoCodec}, err
 	}
-	d := demuxer(head[:n])
+	d := demuxer(head)
 	if d == "" {
 		return VideoInfo{}, ErrUnsupported
 	}
@@ -55,6 +54,16 @@ func probe(ctx context.Context, f *os.File) (VideoInfo, error) {
 		return VideoInfo{}, err
 	}
 	return readProbe(out)
+}
+
+// beginning reads what a format is told by.
+func beginning(f *os.File) ([]byte, error) {
+	head := make([]byte, sniffed)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read video: %w", err)
+	}
+	return head[:n], nil
 }
 
 // demuxer names what ffmpeg shall read a film with, by its first bytes, or is "". It is never left to guess: playlists
