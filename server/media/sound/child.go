@@ -26,8 +26,8 @@ const (
 	inputFile = "file:/dev/fd/3"
 )
 
-// child runs ffmpeg or ffprobe on a file and returns what it writes. There is no shell, no environment, no input, no
-// network and no other file: the caller names the protocol and the format. Errors: ErrUnsupported when the host does not
+// child runs ffmpeg or ffprobe on a file and returns what it writes. There is no shell, no environment and no input. It
+// opens no network and follows no playlist because the caller names the one protocol and the format. Errors: ErrUnsupported when the host does not
 // have it, ErrMalformed when it fails or reaches a limit.
 func child(ctx context.Context, name string, f *os.File, most int64, args ...string) ([]byte, error) {
 	tool, err := exec.LookPath(name)

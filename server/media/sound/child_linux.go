@@ -17,14 +17,18 @@ func alone(c *exec.Cmd) {
 	c.Cancel = func() error { return unix.Kill(-c.Process.Pid, unix.SIGKILL) }
 }
 
-// limit bounds a child that was just started, before it has read anything that matters: it writes no file, dumps no core,
-// comes last for the processor, and first when memory is short. One that has ended already needs none.
+// limit bounds a child that was just started: it writes no file, dumps no core, comes last for the processor, and first
+// when memory is short. It has a moment before that, in which it loads its libraries; ffmpeg starts no children, which
+// would keep what they were born with. One that has ended already needs no limits.
 func limit(pid int) error {
-	for resource, most := range map[int]uint64{
-		unix.RLIMIT_AS: childMemory, unix.RLIMIT_DATA: childData, unix.RLIMIT_CPU: childCPU,
-		unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 32,
+	for _, l := range []struct {
+		resource int
+		most     uint64
+	}{
+		{unix.RLIMIT_AS, childMemory}, {unix.RLIMIT_DATA, childData}, {unix.RLIMIT_CPU, childCPU},
+		{unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 32},
 	} {
-		err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil)
+		err := unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: l.most, Max: l.most}, nil)
 		if err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("prlimit: %w", err)
 		}

@@ -31,8 +31,11 @@ func script(t *testing.T, text string) *os.File {
 	return f
 }
 
+// limited waits for what is set last.
+const limited = "until grep -qx 1000 /proc/self/oom_score_adj; do :; done\n"
+
 func TestAChildHasItsLimits(t *testing.T) {
-	f := script(t, `sleep 0.3
+	f := script(t, limited+`
 ulimit -v; ulimit -d; ulimit -t; ulimit -f; ulimit -c; ulimit -n
 nice
 cat /proc/self/oom_score_adj
@@ -105,7 +108,7 @@ func TestAChildThatWritesTooMuchIsMalformed(t *testing.T) {
 }
 
 func TestAChildThatTakesTooMuchMemoryIsMalformed(t *testing.T) {
-	f := script(t, "exec head -c 700000000 /dev/zero | tail -n 1 | wc -c\n")
+	f := script(t, limited+"head -c 700000000 /dev/zero | tail -n 1 | wc -c\n")
 	out, err := child(context.Background(), "ffmpeg", f, 1000)
 	if err == nil && strings.TrimSpace(string(out)) == "700000000" {
 		t.Error("it had 700 MB")

@@ -152,8 +152,8 @@ func TestRecordingsThatFollowEachOtherInOneOggAreAddedUp(t *testing.T) {
 }
 
 func TestALongRecordingIsHeardInParts(t *testing.T) {
-	path := makeFile(t, "long.opus", "-f", "lavfi", "-i", "anoisesrc=sample_rate=8000:duration=720:amplitude=0.5",
-		"-af", "volume='if(lt(t,360),1,0.25)':eval=frame", "-c:a", "libopus", "-b:a", "8k", "-compression_level", "0")
+	path := makeFile(t, "long.opus", "-f", "lavfi", "-i", "anoisesrc=sample_rate=8000:duration=660:amplitude=0.5",
+		"-af", "volume='if(lt(t,330),1,0.25)':eval=frame", "-c:a", "libopus", "-b:a", "8k", "-compression_level", "0")
 	begin := time.Now()
 	info := inspect(t, path)
 	t.Logf("%v in %v", info.Duration, time.Since(begin))

@@ -6,7 +6,7 @@
 // milliseconds, and a panic of a decoder becomes [ErrMalformed]. A file that was cut off is told as far as it goes.
 //
 // [Probe] and [Poster] look at films. Probe reads the headers itself and asks ffprobe, where the host has one, only for
-// formats it does not read; Poster needs ffmpeg. Both run in a child that has little memory, little time and no network.
+// formats it does not read; Poster needs ffmpeg. These run as children with little memory, little time and no network.
 package sound
 
 import (
