@@ -27,8 +27,8 @@ const (
 )
 
 // child runs ffmpeg or ffprobe on a file and returns what it writes. There is no shell, no environment and no input. It
-// opens no network and follows no playlist because the caller names the one protocol and the format. Errors: ErrUnsupported when the host does not
-// have it, ErrMalformed when it fails or reaches a limit.
+// opens no network and follows no playlist because the caller names the one protocol and the format. Errors:
+// ErrUnsupported when the host does not have it, ErrMalformed when it fails or reaches a limit.
 func child(ctx context.Context, name string, f *os.File, most int64, args ...string) ([]byte, error) {
 	tool, err := exec.LookPath(name)
 	if err != nil {
