@@ -164,7 +164,7 @@ func (s *Server) openMedia(links *media.Links) error {
 		return err
 	}
 	s.media, err = media.New(media.Options{
-		DB: s.db, Blobs: blobs, Jobs: s.jobs, Events: s.events, Config: s.config, Links: links, Log: s.log, Dir: filepath.Join(where, "arriving"),
+		DB: s.db, Blobs: blobs, Jobs: s.jobs, Events: s.events, Config: s.config, Cache: s.cache, Links: links, Log: s.log, Dir: filepath.Join(where, "arriving"),
 	})
 	if err != nil {
 		return err

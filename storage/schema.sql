@@ -295,7 +295,7 @@ CREATE TABLE upload (
     legal_hold    INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
     claimed_at    INTEGER
-, touched_at INTEGER NOT NULL DEFAULT 0) STRICT;
+, touched_at INTEGER NOT NULL DEFAULT 0, gif TEXT) STRICT;
 
 CREATE INDEX upload_user ON upload (user_id, created_at);
 
@@ -453,4 +453,21 @@ CREATE TABLE transcript (
     duration_ms INTEGER NOT NULL DEFAULT 0,
     created_at  INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE gif (
+    name       TEXT    NOT NULL PRIMARY KEY, -- in its address here; follows from the address there and a secret
+    address    TEXT    NOT NULL,             -- there
+    sha256     TEXT    REFERENCES blob (sha256), -- NULL until somebody has looked at it
+    mime_type  TEXT    NOT NULL DEFAULT '',
+    size       INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    fetched_at INTEGER NOT NULL -- when somebody last looked at it, or was last told of it, to the hour
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX gif_fetched ON gif (fetched_at);
+
+CREATE INDEX gif_kept ON gif (fetched_at, size) WHERE sha256 IS NOT NULL;
+
+CREATE INDEX gif_blob ON gif (sha256) WHERE sha256 IS NOT NULL;
+
+CREATE INDEX upload_gif ON upload (user_id, gif) WHERE gif IS NOT NULL;
 

@@ -126,6 +126,8 @@ var catalogue = map[string]entry{
 	"IMAGE_DAMAGED":            {http.StatusBadRequest, "The picture is damaged.", "La imagen está dañada."},
 	"STICKER_NOT_FOUND":        {http.StatusNotFound, "Sticker not found.", "Pegatina no encontrada."},
 	"STICKERS_FULL":            {http.StatusBadRequest, "You can keep at most {max} stickers.", "Puede guardar como máximo {max} pegatinas."},
+	"GIF_UNUSABLE":             {http.StatusBadRequest, "There is no GIF at this address that can be sent.", "En esta dirección no hay ningún GIF que se pueda enviar."},
+	"GIF_UNAVAILABLE":          {http.StatusServiceUnavailable, "GIFs cannot be fetched at the moment. Try again later.", "Los GIF no se pueden obtener en este momento. Inténtelo más tarde."},
 	"PACK_INVALID":             {http.StatusBadRequest, "This sticker pack cannot be taken: {why}.", "Este paquete de pegatinas no se puede admitir: {why}."},
 	"MEDIA_MALFORMED":          {http.StatusBadRequest, "The recording is damaged: where it was made cannot be taken out of it.", "La grabación está dañada: no se puede eliminar de ella el lugar donde se hizo."},
 	"MEDIA_UNAVAILABLE":        {http.StatusServiceUnavailable, "Files cannot be reached at the moment. Try again later.", "Los archivos no están disponibles en este momento. Inténtelo más tarde."},

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -35,8 +36,8 @@ type draft struct {
 }
 
 // check makes a draft of what somebody wants to send. The schema has looked at it, but JSON finds a field in any case,
-// and the schema does not.
-func (s *Service) check(in *SendInput) (*draft, error) {
+// and the schema does not. GIFs are fetched last, which takes time.
+func (s *Service) check(ctx context.Context, by api.Caller, in *SendInput) (*draft, error) {
 	b := &in.Body
 	d := &draft{conversationID: b.ConversationID, kind: "text", clientID: b.ClientID, replyTo: b.ReplyTo, metadata: b.Metadata}
 	if b.Type != nil {
@@ -89,8 +90,11 @@ func (s *Service) check(in *SendInput) (*draft, error) {
 	default: // system, call and huddle are written by the server, poll by polls
 		return nil, api.Invalid("type", "expected one of text, image, video, audio, file, sticker, location, contact")
 	}
-	var err error
-	d.attachments, err = media.Refs(b.Attachments)
+	attachments, err := s.media.ImportGIFs(ctx, by, b.Attachments)
+	if err != nil {
+		return nil, err
+	}
+	d.attachments, err = media.Refs(attachments)
 	return d, err
 }
 

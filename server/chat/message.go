@@ -68,10 +68,11 @@ type SendInput struct {
 
 // Send stores a message and tells the members: the one way by which messages of people come to be. Codes: VALIDATION,
 // MESSAGE_EMPTY, MESSAGE_TOO_LONG, ATTACHMENT_MISSING, ATTACHMENTS_TOO_MANY, ATTACHMENT_FOREIGN, ATTACHMENT_NOT_FOUND,
+// GIF_UNUSABLE, GIF_UNAVAILABLE (and of a GIF those of an upload),
 // CONVERSATION_NOT_FOUND, CONVERSATION_LOCKED, BLOCKED, REPLY_NOT_FOUND, CLIENT_ID_REUSED, USER_BANNED, and of a forward
 // MESSAGE_NOT_FOUND, MESSAGE_NOT_FORWARDABLE.
 func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Message, error) {
-	d, err := s.check(in)
+	d, err := s.check(ctx, by, in)
 	if err != nil {
 		return nil, err
 	}

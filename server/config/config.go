@@ -75,6 +75,7 @@ type Config struct {
 	Socket Socket `key:"socket"`
 	Media  Media  `key:"media"`
 	S3     S3     `key:"s3"`
+	GIFs   GIFs   `key:"gifs"`
 
 	Transcription Transcription `key:"transcription"`
 	Admin         Admin         `key:"admin"`
@@ -129,6 +130,15 @@ type S3 struct {
 	PathStyle bool   `key:"path_style" default:"off" help:"Whether the bucket stands in the path of addresses instead of in the host name"`
 }
 
+// GIFs is where people find GIFs, which the server asks in their place.
+type GIFs struct {
+	Provider string `key:"provider" enum:"giphy,tenor" help:"Who is asked for GIFs; empty asks nobody"`
+	APIKey   string `key:"api_key" secret:"true" help:"The key of the provider's API"`
+	BaseURL  string `key:"base_url" check:"origin" help:"Origin that is asked in place of the provider's own API, such as that of a proxy; pictures may be there too; empty is the provider's"`
+	Rating   string `key:"rating" default:"pg-13" enum:"g,pg,pg-13,r" help:"What is fit to be found, as films are rated"`
+	CacheMax Bytes  `key:"cache_max" default:"1GiB" min:"10MiB" max:"1024GiB" reload:"true" help:"Most bytes of GIFs that are kept for those who look at them; what is sent counts for its sender instead"`
+}
+
 // Admin is the settings of the local administration socket.
 type Admin struct {
 	Socket string `key:"socket" help:"Path of the unix socket for administration; empty means quckchat.sock in the data directory"`
@@ -163,6 +173,9 @@ func (c *Config) conflicts() error {
 	}
 	if c.S3.Endpoint != "" && c.S3.Bucket == "" {
 		errs = append(errs, errors.New("s3.bucket is empty: name the bucket at s3.endpoint, or leave out both"))
+	}
+	if c.GIFs.Provider != "" && c.GIFs.APIKey == "" && c.GIFs.BaseURL == "" {
+		errs = append(errs, errors.New("gifs.api_key is empty: write the key of gifs.provider, or leave out both"))
 	}
 	if c.RefreshTokenTTL < c.AccessTokenTTL {
 		errs = append(errs, errors.New("refresh_token_ttl is shorter than access_token_ttl: write at least "+format(c.AccessTokenTTL)))

@@ -152,6 +152,9 @@ func (s *Setting) show(v reflect.Value) string {
 func (s *Setting) check(v reflect.Value) error {
 	value := v.Interface()
 	if len(s.Enum) > 0 {
+		if value == "" && s.Default == "" {
+			return nil
+		}
 		for _, allowed := range s.Enum {
 			if allowed == value {
 				return nil

@@ -27,11 +27,14 @@ func (s *Service) downloads() []api.Row {
 }
 
 // download serves an upload or a rendition of it. Without a capability that is good, and without the token of somebody who
-// may see it, there is nothing at any address. Codes: MEDIA_NOT_FOUND, MEDIA_PROCESSING, MEDIA_DAMAGED, STORAGE_UNAVAILABLE.
+// may see it, there is nothing at any address. Codes: MEDIA_NOT_FOUND, MEDIA_PROCESSING, MEDIA_DAMAGED, STORAGE_UNAVAILABLE, and of a GIF those of serveGIF.
 func (s *Service) download(w http.ResponseWriter, r *http.Request, by api.Caller) error {
 	name, rendition, ok := parseFile(chi.URLParam(r, "file"))
 	if !ok {
 		return api.E("MEDIA_NOT_FOUND")
+	}
+	if chi.URLParam(r, "folder") == gifFolder {
+		return s.serveGIF(w, r, name)
 	}
 	now := s.now()
 	scope, until, signed := s.links.check(name, r.URL.Query(), now)

@@ -50,6 +50,7 @@ type Service struct {
 	tus     *resumable
 	check   checking
 	verify  chan struct{} // one token: a check is asked for
+	gifs    *gifs
 
 	transcribed func(tx *storage.Tx, uploadID string, t Transcript) error // nil where nobody listens
 
@@ -64,6 +65,7 @@ type Options struct {
 	Jobs   *job.Queue
 	Events *event.Log
 	Config *config.Live
+	Cache  *storage.Cache // what a provider of GIFs has answered
 	Links  *Links
 	Log    *slog.Logger
 	Dir    string // where uploads wait that arrive piece by piece
@@ -79,10 +81,13 @@ func New(o Options) (*Service, error) {
 		coming: make(chan struct{}, uploadsAtOnce), waiters: waiters{byID: map[string][]chan struct{}{}}, verify: make(chan struct{}, 1),
 		scan: scanner(o.Config.Get().Media.ClamAV, int64(o.Config.Get().Media.ClamAVMax)),
 	}
+	var err error
+	if s.gifs, err = newGIFs(o.Config.Get().GIFs, o.Cache); err != nil {
+		return nil, err
+	}
 	if err := s.count(); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.tus, err = newResumable(s, o.Dir); err != nil {
 		return nil, err
 	}
@@ -139,6 +144,7 @@ func (s *Service) Routes() []api.Row {
 	rows = append(rows, s.downloads()...)
 	rows = append(rows, s.tus.routes()...)
 	rows = append(rows, s.stickerRoutes()...)
+	rows = append(rows, s.gifRoutes()...)
 	return append(rows, s.adminRoutes()...)
 }
 

@@ -36,6 +36,7 @@ type upload struct {
 	createdAt  int64
 	renditions []string // their names
 	avatar     bool     // squares are made of it
+	gif        string   // the name of the GIF that it is a copy of; known only while it is stored
 	damaged    bool     // its bytes are not what they were
 }
 

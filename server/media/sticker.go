@@ -62,9 +62,6 @@ func (s *Service) SaveSticker(ctx context.Context, by api.Caller, in *SaveSticke
 		kind = *b.Type
 	}
 	var thumbnail *string
-	if b.ThumbnailURL != nil && provided(*b.ThumbnailURL) {
-		thumbnail = b.ThumbnailURL
-	}
 	if b.Title != nil && utf8.RuneCountInString(*b.Title) > 200 {
 		return nil, api.Invalid("title", "expected at most 200 characters")
 	}
@@ -85,6 +82,15 @@ func (s *Service) SaveSticker(ctx context.Context, by api.Caller, in *SaveSticke
 		if err != nil {
 			return err
 		}
+		if b.ThumbnailURL != nil {
+			there, err := s.stickerAddress(tx, *b.ThumbnailURL)
+			if err != nil {
+				return err
+			}
+			if thumbnail = nil; there != "" {
+				thumbnail = &there
+			}
+		}
 		if _, err := tx.Exec(`INSERT INTO sticker (id, user_id, giphy_id, type, url, thumbnail_url, title, use_count, last_used_at, created_at, updated_at)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?8, ?8)
 			ON CONFLICT (user_id, giphy_id) DO UPDATE SET type = ?4, url = ?5, thumbnail_url = ?6, title = coalesce(?7, title), use_count = use_count + 1, last_used_at = ?8, updated_at = ?8`,
@@ -100,17 +106,25 @@ func (s *Service) SaveSticker(ctx context.Context, by api.Caller, in *SaveSticke
 	if err != nil {
 		return nil, err
 	}
-	return &SavedSticker{true, "Sticker saved", saved}, nil
+	list := []Sticker{*saved}
+	if err := s.stickersHere(ctx, list); err != nil {
+		return nil, err
+	}
+	return &SavedSticker{true, "Sticker saved", &list[0]}, nil
 }
 
 // keepSticker returns what to store of the address of a sticker, and claims its upload.
 func (s *Service) keepSticker(tx *storage.Tx, by api.Caller, id, address string) (string, error) {
+	there, err := s.stickerAddress(tx, address)
+	if err != nil {
+		return "", err
+	}
+	if there != "" {
+		return there, s.unclaim(tx, stickerClaim+id)
+	}
 	name, _, ok := parseName(address)
 	if !ok {
-		if !provided(address) {
-			return "", api.Invalid("url", "expected an upload of this server, or the address of a GIF at GIPHY or Tenor")
-		}
-		return address, s.unclaim(tx, stickerClaim+id)
+		return "", api.Invalid("url", "expected an upload of this server, or the address of a GIF at GIPHY or Tenor")
 	}
 	u, err := uploadBy(tx, "u.name = ? AND u.kind = 'image' AND u.state IN ('ready', 'processing') AND (u.user_id = ? OR "+isPacked+")", name, by.UserID)
 	if api.HasCode(err, "MEDIA_NOT_FOUND") {
@@ -124,6 +138,15 @@ func (s *Service) keepSticker(tx *storage.Tx, by api.Caller, id, address string)
 		return "", fmt.Errorf("claim sticker: %w", err)
 	}
 	return u.path(""), nil
+}
+
+// stickerAddress is the address at a provider to store for that of a GIF, "" for any other. Without a provider to fetch them
+// from, clients are still told where their GIFs are.
+func (s *Service) stickerAddress(q storage.Querier, address string) (string, error) {
+	if !s.gifs.on() && provided(address) {
+		return address, nil
+	}
+	return s.gifAddress(q, address)
 }
 
 // providers are the hosts that the pictures of GIPHY and Tenor are at.
@@ -190,6 +213,9 @@ func (s *Service) Stickers(ctx context.Context, by api.Caller, in *StickersInput
 		out.Data, err = stickersOf(v, "user_id = ?1 AND (?2 = '' OR type = ?2) ORDER BY use_count DESC, last_used_at DESC LIMIT ?3 OFFSET ?4", by.UserID, in.Type, in.Limit, in.Skip)
 		return err
 	})
+	if err == nil {
+		err = s.stickersHere(ctx, out.Data)
+	}
 	return out, err
 }
 
@@ -205,6 +231,9 @@ func (s *Service) RecentStickers(ctx context.Context, by api.Caller, in *RecentI
 		out.Data, err = stickersOf(v, "user_id = ? ORDER BY last_used_at DESC LIMIT ?", by.UserID, in.Limit)
 		return err
 	})
+	if err == nil {
+		err = s.stickersHere(ctx, out.Data)
+	}
 	return out, err
 }
 

@@ -98,11 +98,11 @@ func (s *Service) remove(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// removeBlob removes bytes that no upload and no rendition names.
+// removeBlob removes bytes that no upload, no rendition and no GIF names.
 func (s *Service) removeBlob(ctx context.Context, name blob.Name) (gone bool, err error) {
 	return s.blobs.Remove(ctx, name, func() (needed bool, err error) {
 		err = s.db.Write(ctx, "media.removeblob", func(tx *storage.Tx) error {
-			if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM rendition WHERE sha256 = ?1)", name).Scan(&needed); err != nil || needed {
+			if err := tx.QueryRow("SELECT EXISTS (SELECT 1 FROM upload WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM rendition WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM gif WHERE sha256 = ?1)", name).Scan(&needed); err != nil || needed {
 				return err
 			}
 			rows, err := tx.Query("DELETE FROM blob WHERE sha256 = ? RETURNING size", name)
@@ -133,7 +133,7 @@ type Swept struct {
 }
 
 // Sweep removes uploads that nothing has shown for a day (media.unclaimed), resumable ones that nothing has come of for as
-// long, and bytes that no row names.
+// long, GIFs that nobody has looked at for a week, and bytes that no row names.
 func (s *Service) Sweep(ctx context.Context) (done Swept, err error) {
 	before := s.now().Add(-s.config.Get().Media.Unclaimed).UnixMilli()
 	for after := ""; ; {
@@ -159,6 +159,9 @@ func (s *Service) Sweep(ctx context.Context) (done Swept, err error) {
 		}
 		done.Uploads += len(ids)
 	}
+	if err := s.sweepGIFs(ctx, &done); err != nil {
+		return done, err
+	}
 	if err := s.sweepRows(ctx, &done); err != nil {
 		return done, err
 	}
@@ -178,12 +181,12 @@ func (s *Service) Sweep(ctx context.Context) (done Swept, err error) {
 	return done, err
 }
 
-// sweepRows removes blobs that have a row which no upload and no rendition names.
+// sweepRows removes blobs that have a row which nothing names.
 func (s *Service) sweepRows(ctx context.Context, done *Swept) error {
 	var names []string
 	err := s.db.Read(ctx, func(v storage.View) error {
 		rows, err := v.Query(`SELECT b.sha256 FROM blob b WHERE NOT EXISTS (SELECT 1 FROM upload u WHERE u.sha256 = b.sha256)
-			AND NOT EXISTS (SELECT 1 FROM rendition r WHERE r.sha256 = b.sha256)`)
+			AND NOT EXISTS (SELECT 1 FROM rendition r WHERE r.sha256 = b.sha256) AND NOT EXISTS (SELECT 1 FROM gif g WHERE g.sha256 = b.sha256)`)
 		if err != nil {
 			return fmt.Errorf("find unneeded blobs: %w", err)
 		}
@@ -225,6 +228,7 @@ func (s *Service) Run(ctx context.Context) {
 		s.log.Error("finish resumable uploads", "error", err)
 	}
 	s.verifier(ctx)
+	s.gifs.close()
 }
 
 // handle registers the jobs.

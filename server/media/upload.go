@@ -99,6 +99,7 @@ type arrived struct {
 	kind   kind
 	name   string // as the sender calls it
 	avatar bool
+	gif    string // the name of the GIF that it is a copy of
 }
 
 func discard(files []*arrived) {
@@ -285,7 +286,7 @@ func (s *Service) keep(ctx context.Context, by api.Caller, files []*arrived) ([]
 	waits := make([]<-chan struct{}, len(files))
 	for i, f := range files {
 		kept[i] = &upload{
-			id: storage.NewID(), userID: by.UserID, kind: f.kind, name: newName(), original: f.name, size: f.draft.Size(), avatar: f.avatar,
+			id: storage.NewID(), userID: by.UserID, kind: f.kind, name: newName(), original: f.name, size: f.draft.Size(), avatar: f.avatar, gif: f.gif,
 		}
 		done, leave := s.waiters.wait(kept[i].id)
 		defer leave()
@@ -357,10 +358,10 @@ func (s *Service) insert(tx *storage.Tx, u *upload) error {
 		return fmt.Errorf("store upload: %w", err)
 	}
 	now := tx.Millis()
-	if _, err := tx.Exec(`INSERT INTO upload (id, user_id, sha256, kind, name, original_name, mime_type, size, details, state, created_at, touched_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
+	if _, err := tx.Exec(`INSERT INTO upload (id, user_id, sha256, kind, name, original_name, mime_type, size, details, state, created_at, touched_at, gif)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, nullif(?12, ''))
 		ON CONFLICT (id) DO UPDATE SET sha256 = ?3, kind = ?4, mime_type = ?7, size = ?8, details = ?9, state = ?10, touched_at = ?11`,
-		u.id, u.userID, u.sha256, u.kind.class, u.name, u.original, u.kind.mimeType, u.size, string(details), u.state, now); err != nil {
+		u.id, u.userID, u.sha256, u.kind.class, u.name, u.original, u.kind.mimeType, u.size, string(details), u.state, now, u.gif); err != nil {
 		return fmt.Errorf("store upload: %w", err)
 	}
 	if u.state == stateProcessing {

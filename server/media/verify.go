@@ -70,14 +70,15 @@ func (s *Service) adminRoutes() []api.Row {
 // Overview is the state of all media.
 type Overview struct {
 	Stats
-	Uploads int64 `json:"uploads"`
-	Blobs   int64 `json:"blobs"`
-	Check   Check `json:"check"`
+	Uploads int64       `json:"uploads"`
+	Blobs   int64       `json:"blobs"`
+	Check   Check       `json:"check"`
+	GIFs    *GIFProblem `json:"gifs,omitempty"` // what their provider last failed with, absent once it answers
 }
 
 // Overview returns the state of all media.
 func (s *Service) Overview(ctx context.Context, _ api.Caller, _ *struct{}) (o Overview, err error) {
-	o.Stats, o.Check = s.Stats(), s.check.get()
+	o.Stats, o.Check, o.GIFs = s.Stats(), s.check.get(), s.gifs.state()
 	err = s.db.Read(ctx, func(v storage.View) error {
 		return v.QueryRow("SELECT (SELECT count(*) FROM upload), (SELECT count(*) FROM blob)").Scan(&o.Uploads, &o.Blobs)
 	})
