@@ -173,7 +173,7 @@ func gifs(t *testing.T, u *servertest.User, path string) (page gifPage) {
 	if page.Data == nil || !page.Success {
 		t.Errorf("%s: %s", path, r.Body)
 	}
-	if strings.Contains(string(r.Body), "http") {
+	if strings.Contains(string(r.Body), "://") { // a signature may spell http
 		t.Errorf("%s names an address elsewhere: %s", path, r.Body)
 	}
 	return page
