@@ -160,6 +160,7 @@ func TestWhatIsWrongIsSaidAllAtOnce(t *testing.T) {
 		{"not TOML", Sources{File: file(t, "listen = \":1\"\nlisten 3\n")}, []string{"test.toml: line 2, column 8"}},
 		{"the file names another file", Sources{File: file(t, `config = "x"`)}, []string{"config cannot stand in the file: use --config or QUCKCHAT_CONFIG"}},
 		{"half of TLS", Sources{Env: []string{"QUCKCHAT_TLS_CERT=/c.pem"}}, []string{"tls_key is empty"}},
+		{"GIFs without a key", Sources{Env: []string{"QUCKCHAT_GIFS_PROVIDER=giphy"}}, []string{"gifs.api_key is empty"}},
 		{"other half of TLS", Sources{Env: []string{"QUCKCHAT_TLS_KEY=/k.pem"}}, []string{"tls_cert is empty"}},
 		{"lifetimes", Sources{Env: []string{"QUCKCHAT_REFRESH_TOKEN_TTL=10m"}}, []string{"write at least 15m"}},
 		{"replaced by a later layer", Sources{File: file(t, "rate_limits = 1"), Env: []string{"QUCKCHAT_RATE_LIMITS=on"}}, []string{"write on or off"}},

@@ -472,3 +472,30 @@ func TestAHostileProviderFindsNothingAndServesNothing(t *testing.T) {
 		t.Errorf("state %+v", overview)
 	}
 }
+
+func TestTheGIFsThatAreKeptHaveABoundAndTheOldestGoFirst(t *testing.T) {
+	p := newProvider(t)
+	s := p.as("giphy", "QUCKCHAT_GIFS_CACHE_MAX=10MiB")
+	ada := s.Register("ada")
+	page := gifs(t, ada, "/gifs/trending?limit=4").Data
+	served := byte(0)
+	p.fails(func(w http.ResponseWriter, _ *http.Request) {
+		served++
+		_, _ = w.Write(append(slices.Clone(p.film), bytes.Repeat([]byte{served}, 4<<20)...))
+	})
+	for _, found := range page {
+		get(s.Nobody(), found.URL).OK(nil)
+		s.Advance(time.Second)
+	}
+	if left := blobs(t, s); len(left) != 2 {
+		t.Errorf("left %v", left)
+	}
+	get(s.Nobody(), page[3].URL).OK(nil)
+	if n := p.seen.Load(); n != 4 {
+		t.Errorf("fetched %d times", n)
+	}
+	get(s.Nobody(), page[0].URL).OK(nil)
+	if n := p.seen.Load(); n != 5 {
+		t.Errorf("fetched %d times", n)
+	}
+}

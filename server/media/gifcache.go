@@ -173,12 +173,19 @@ func (s *Service) thinGIFs(tx *storage.Tx) ([]string, error) {
 	if over += total; over <= 0 {
 		return nil, nil
 	}
-	rows, err := tx.Query(`UPDATE gif SET sha256 = NULL, size = 0 WHERE name IN (SELECT name FROM (SELECT name, sum(size) OVER (ORDER BY fetched_at, name) - size AS before
-		FROM gif WHERE sha256 IS NOT NULL) WHERE before < ?1) RETURNING sha256`, over)
+	const oldest = `SELECT name FROM (SELECT name, sum(size) OVER (ORDER BY fetched_at, name) - size AS before FROM gif WHERE sha256 IS NOT NULL) WHERE before < ?`
+	rows, err := tx.Query("SELECT DISTINCT sha256 FROM gif WHERE name IN ("+oldest+")", over)
 	if err != nil {
+		return nil, fmt.Errorf("find what to let go of: %w", err)
+	}
+	names, err := storage.ScanIDs(rows)
+	if err != nil {
+		return nil, fmt.Errorf("find what to let go of: %w", err)
+	}
+	if _, err := tx.Exec("UPDATE gif SET sha256 = NULL, size = 0 WHERE name IN ("+oldest+")", over); err != nil {
 		return nil, fmt.Errorf("let go of gifs: %w", err)
 	}
-	return storage.ScanIDs(rows)
+	return names, nil
 }
 
 // dropBlobs removes what nothing needs.
