@@ -446,13 +446,6 @@ CREATE TABLE pack_sticker (
 
 CREATE INDEX pack_sticker_upload ON pack_sticker (upload_id);
 
-CREATE TABLE transcript (
-    upload_id   TEXT    NOT NULL PRIMARY KEY REFERENCES upload (id),
-    text        TEXT    NOT NULL,
-    language    TEXT    NOT NULL DEFAULT '',
-    duration_ms INTEGER NOT NULL DEFAULT 0,
-    created_at  INTEGER NOT NULL
-) STRICT;
 CREATE TABLE gif (
     name       TEXT    NOT NULL PRIMARY KEY, -- in its address here; follows from the address there and a secret
     address    TEXT    NOT NULL,             -- there
@@ -470,4 +463,12 @@ CREATE INDEX gif_kept ON gif (fetched_at, size) WHERE sha256 IS NOT NULL;
 CREATE INDEX gif_blob ON gif (sha256) WHERE sha256 IS NOT NULL;
 
 CREATE INDEX upload_gif ON upload (user_id, gif) WHERE gif IS NOT NULL;
+
+CREATE TABLE transcript (
+    upload_id   TEXT    NOT NULL PRIMARY KEY REFERENCES upload (id),
+    text        TEXT    NOT NULL,
+    language    TEXT    NOT NULL DEFAULT '',
+    duration_ms INTEGER NOT NULL DEFAULT 0,
+    created_at  INTEGER NOT NULL
+) STRICT;
 
