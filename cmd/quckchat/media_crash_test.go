@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -94,6 +96,19 @@ func (w *sharer) work(killed <-chan struct{}) {
 	}
 }
 
+// drawing is a picture that nothing is taken out of, and of which small ones are made.
+func drawing() []byte {
+	m := image.NewGray(image.Rect(0, 0, 400+rand.IntN(100), 300))
+	for i := range m.Pix {
+		m.Pix[i] = byte(i) ^ byte(rand.IntN(4))
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, m); err != nil {
+		panic(err) // memory does not fail
+	}
+	return out.Bytes()
+}
+
 func (w *sharer) share() error {
 	w.count++
 	content := make([]byte, 1+rand.IntN(200<<10))
@@ -102,6 +117,9 @@ func (w *sharer) share() error {
 		for j := range 8 {
 			content[i+j] = byte(v >> (8 * j))
 		}
+	}
+	if w.count%3 == 0 {
+		content = drawing()
 	}
 	address, err := w.upload(content)
 	if err != nil {
@@ -172,6 +190,9 @@ func TestAKillLeavesNoOrphanAndNoMessageWithoutItsFile(t *testing.T) {
 				t.Fatalf("message %s points to nothing", id)
 			}
 			status, raw, err := w.fetch(m.Attachments[0].URL)
+			for ; status == http.StatusServiceUnavailable; status, raw, err = w.fetch(m.Attachments[0].URL) {
+				time.Sleep(50 * time.Millisecond) // a job that was interrupted begins again
+			}
 			if err != nil || status != 200 || !bytes.Equal(raw, content) {
 				t.Fatalf("the file of message %s: %d, %d bytes of %d, %v", id, status, len(raw), len(content), err)
 			}
