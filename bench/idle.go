@@ -51,28 +51,11 @@ func (b *bench) empty(ctx context.Context) error {
 // idleCrowd opens more and more sockets on a server of its own, whose people share no conversation, so that nobody is
 // told of anybody. In the end a group of some of them hears messages: the sockets were alive.
 func (b *bench) idleCrowd(ctx context.Context) error {
-	dir, err := os.MkdirTemp(b.tmp, "idle-")
+	p, accounts, err := b.rested(ctx, b.idlePeople)
 	if err != nil {
-		return err
-	}
-	p, err := b.serve(ctx, dir)
-	if err != nil {
-		return err
-	}
-	accounts, err := register(ctx, newAPI(p), b.idlePeople)
-	if err != nil {
-		return err
-	}
-	p.stop() // hashing passwords took memory
-	if p, err = b.serve(ctx, dir); err != nil {
 		return err
 	}
 	defer func() { p.stop() }()
-	a := newAPI(p)
-	for _, k := range accounts {
-		k.api = a
-	}
-	time.Sleep(atRest)
 
 	t := b.report.table("C. Idle sockets", "sockets", "RSS", "RSS per socket", "peak RSS", "peak per socket", "CPU s to connect", "CPU s while idle")
 	base := memory(p.pid(), "VmRSS")
@@ -115,6 +98,32 @@ func (b *bench) idleCrowd(ctx context.Context) error {
 	}
 	t.note += fmt.Sprintf("%d accounts, several sockets each, all alive at the end; RSS above that of the same server without sockets, garbage included.", len(accounts))
 	return b.proveAlive(ctx, &target{name: "QuckChat", pid: p.pid(), crowd: crowd, acks: true}, accounts)
+}
+
+// rested starts a server of its own for a scenario, with so many accounts on it, and lets it come to rest.
+func (b *bench) rested(ctx context.Context, people int) (*process, []*account, error) {
+	dir, err := os.MkdirTemp(b.tmp, "own-")
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := b.serve(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	accounts, err := register(ctx, newAPI(p), people)
+	p.stop() // hashing passwords took memory
+	if err != nil {
+		return nil, nil, err
+	}
+	if p, err = b.serve(ctx, dir); err != nil {
+		return nil, nil, err
+	}
+	a := newAPI(p)
+	for _, k := range accounts {
+		k.api = a
+	}
+	time.Sleep(atRest)
+	return p, accounts, nil
 }
 
 // proveAlive sends messages to a group of a tenth of the people and audits that every socket of theirs heard each once.

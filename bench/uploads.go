@@ -17,24 +17,15 @@ import (
 // uploads is scenario G: many large files at a time. The floor writes, hashes and syncs the same bytes into files, as many at a
 // time, keeps them as the server does (fresh pages of the cache cost more than used ones), and does nothing else.
 func (b *bench) uploads(ctx context.Context) error {
-	dir, err := os.MkdirTemp(b.tmp, "uploads-")
+	p, accounts, err := b.rested(ctx, 1)
 	if err != nil {
-		return err
-	}
-	p, err := b.serve(ctx, dir)
-	if err != nil {
-		return err
-	}
-	accounts, err := register(ctx, newAPI(p), 1)
-	if err != nil {
-		return err
-	}
-	p.stop() // hashing passwords took memory
-	if p, err = b.serve(ctx, dir); err != nil {
 		return err
 	}
 	defer func() { p.stop() }()
-	time.Sleep(atRest)
+	dir, err := os.MkdirTemp(b.tmp, "floor-")
+	if err != nil {
+		return err
+	}
 	content := make([]byte, b.uploadSize)
 	for i := range content {
 		content[i] = byte(i * i >> 7)

@@ -294,12 +294,9 @@ CREATE TABLE upload (
     state         TEXT    NOT NULL DEFAULT 'ready',
     legal_hold    INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
-    claimed_at    INTEGER
-, touched_at INTEGER NOT NULL DEFAULT 0, gif TEXT) STRICT;
+    touched_at INTEGER NOT NULL DEFAULT 0, gif TEXT) STRICT;
 
 CREATE INDEX upload_user ON upload (user_id, created_at);
-
-CREATE INDEX upload_unclaimed ON upload (created_at) WHERE claimed_at IS NULL;
 
 CREATE INDEX upload_blob ON upload (sha256);
 

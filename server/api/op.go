@@ -21,10 +21,9 @@ type Row struct {
 	Status       int               // of success over REST: 201 for POST and 200 for others, unless OK said otherwise
 	Summary      string            // one sentence for the reference
 	Aliases      map[string]string // old spelling of a payload field -> its name
-	In, Out      reflect.Type      // of its input and of its answer
+	In, Out      reflect.Type      // of its input and of its answer; nil of a Raw row
 	Dialect      Dialect           // of the answer over REST
 	Root         bool              // the path stands at the root of the server, not below the prefix
-	Streams      bool              // made by Raw: In and Out are nil
 
 	mount func(t *Table, row *Row)
 	bind  func(t *Table, row *Row) call

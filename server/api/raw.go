@@ -13,7 +13,7 @@ import (
 // guards as every row, has no verb, and gets the request as it is; path parameters are read with chi.URLParam. An error
 // it returns is sent in the contract's form, so it returns one only while nothing has been written.
 func Raw(route string, role Role, tier Tier, fn func(w http.ResponseWriter, r *http.Request, by Caller) error, options ...Option) Row {
-	row := Row{Role: role, Tier: tier, Status: http.StatusOK, Streams: true}
+	row := Row{Role: role, Tier: tier, Status: http.StatusOK}
 	var ok bool
 	if row.Method, row.Path, ok = strings.Cut(route, " "); !ok {
 		panic("api: route without a method: " + route)

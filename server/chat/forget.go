@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
@@ -36,7 +35,7 @@ func (s *Service) purge(ctx context.Context, j job.Job) error {
 			}
 			gone = len(ids)
 			tx.OnCommit(s.db.Forget)
-			if _, err := s.media.ClaimPicture(tx, api.Caller{}, "", media.ConversationScope(p.ConversationID), nil); err != nil {
+			if err := s.media.Unclaim(tx, media.ConversationScope(p.ConversationID)); err != nil {
 				return err
 			}
 			if _, err := tx.Exec("DELETE FROM message_hidden WHERE conversation_id = ?", p.ConversationID); err != nil { // nobody reads it again

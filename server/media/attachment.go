@@ -102,9 +102,6 @@ func (s *Service) Attach(tx *storage.Tx, by api.Caller, conversationID, messageI
 		if _, err := tx.Exec("INSERT INTO attachment (message_id, position, upload_id, details) VALUES (?, ?, ?, ?)", messageID, i, id, string(hints)); err != nil {
 			return nil, fmt.Errorf("attach upload: %w", err)
 		}
-		if _, err := tx.Exec("UPDATE upload SET claimed_at = ? WHERE id = ? AND claimed_at IS NULL", tx.Millis(), id); err != nil {
-			return nil, fmt.Errorf("attach upload: %w", err)
-		}
 	}
 	return attachmentsOf(tx, conversationID, messageID)
 }

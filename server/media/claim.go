@@ -16,7 +16,7 @@ const squareFile = "square.webp"
 // before it is let go. Codes: VALIDATION.
 func (s *Service) ClaimPicture(tx *storage.Tx, by api.Caller, address, scope string, was *string) (*string, error) {
 	if address == "" {
-		return nil, s.unclaim(tx, scope)
+		return nil, s.Unclaim(tx, scope)
 	}
 	name, _, ok := parseName(address)
 	if !ok {
@@ -34,13 +34,10 @@ func (s *Service) ClaimPicture(tx *storage.Tx, by api.Caller, address, scope str
 	if err != nil {
 		return nil, err
 	}
-	if err := s.unclaim(tx, scope); err != nil {
+	if err := s.Unclaim(tx, scope); err != nil {
 		return nil, err
 	}
 	if _, err := tx.Exec("INSERT INTO claim (scope, upload_id) VALUES (?, ?)", scope, u.id); err != nil {
-		return nil, fmt.Errorf("claim picture: %w", err)
-	}
-	if _, err := tx.Exec("UPDATE upload SET claimed_at = ? WHERE id = ? AND claimed_at IS NULL", tx.Millis(), u.id); err != nil {
 		return nil, fmt.Errorf("claim picture: %w", err)
 	}
 	if u.state == stateReady && !u.has(squareFile) {
@@ -52,8 +49,8 @@ func (s *Service) ClaimPicture(tx *storage.Tx, by api.Caller, address, scope str
 	return &path, nil
 }
 
-// unclaim lets go of the picture of a profile or a group.
-func (s *Service) unclaim(tx *storage.Tx, scope string) error {
+// Unclaim lets go of what is shown as scope: the picture of a profile or a group, a sticker.
+func (s *Service) Unclaim(tx *storage.Tx, scope string) error {
 	rows, err := tx.Query("DELETE FROM claim WHERE scope = ? RETURNING upload_id", scope)
 	if err != nil {
 		return fmt.Errorf("let go of picture: %w", err)

@@ -176,7 +176,7 @@ func (s *Service) gifFound(ctx context.Context, q gifQuery, life time.Duration) 
 	if s.gifs.remembered(key, s.now(), &found) {
 		return found, nil
 	}
-	err = s.gifs.asking.do(ctx, key, func() error {
+	err = together(ctx, &s.gifs.asking, key, func() error {
 		var answer gifFound
 		if s.gifs.remembered(key, s.now(), &answer) {
 			return nil

@@ -8,8 +8,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/outbound"
@@ -89,7 +90,7 @@ func (s *Service) gifFile(ctx context.Context, name string) (f *gifFile, err err
 		if !s.gifs.on() {
 			return nil, errNoGIF
 		}
-		err := s.gifs.fetching.do(ctx, name, func() error {
+		err := together(ctx, &s.gifs.fetching, name, func() error {
 			if err := read(); err != nil || f.sha256 != "" {
 				return err
 			}
@@ -275,51 +276,13 @@ func (g *gifs) fetch(ctx context.Context, address string, w io.Writer) (kind, er
 	return k, err
 }
 
-// flight has one of those who want the same thing at the same time get it for all of them.
-type flight struct {
-	mu    sync.Mutex
-	byKey map[string]*errand
-}
-
-type errand struct {
-	done chan struct{}
-	err  error
-}
-
-// do runs fn, or waits for somebody who runs it under the same key. When that one has gone away, another takes its place.
-func (f *flight) do(ctx context.Context, key string, fn func() error) error {
+// together has one of those who want the same thing at the same time get it for all of them. When that one has gone away,
+// another takes its place.
+func together(ctx context.Context, group *singleflight.Group, key string, fn func() error) error {
 	for {
-		f.mu.Lock()
-		e, running := f.byKey[key]
-		if !running {
-			if f.byKey == nil {
-				f.byKey = map[string]*errand{}
-			}
-			e = &errand{done: make(chan struct{}), err: context.Canceled} // should fn panic
-			f.byKey[key] = e
-		}
-		f.mu.Unlock()
-		if !running {
-			return f.run(key, e, fn)
-		}
-		select {
-		case <-e.done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) {
-			return e.err
+		_, err, shared := group.Do(key, func() (any, error) { return nil, fn() })
+		if !shared || ctx.Err() != nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
 	}
-}
-
-func (f *flight) run(key string, e *errand, fn func() error) error {
-	defer func() {
-		f.mu.Lock()
-		delete(f.byKey, key)
-		f.mu.Unlock()
-		close(e.done)
-	}()
-	e.err = fn()
-	return e.err
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/outbound"
 	"github.com/quckchat/quckchat/storage"
@@ -34,8 +36,8 @@ type gifs struct {
 	api      *outbound.Client
 	files    *outbound.Client
 	cache    *storage.Cache
-	asking   flight
-	fetching flight
+	asking   singleflight.Group
+	fetching singleflight.Group
 	places   chan struct{} // one for each request to the provider that is under way
 
 	mu      sync.Mutex

@@ -65,7 +65,7 @@ func (s *Service) gifNamed(address string) (name, there string) {
 // importGIF returns the path of the caller's upload of a GIF, made when there is none.
 func (s *Service) importGIF(ctx context.Context, by api.Caller, name, address string) (string, error) {
 	var have string
-	err := s.gifs.fetching.do(ctx, by.UserID+" "+name, func() (err error) {
+	err := together(ctx, &s.gifs.fetching, by.UserID+" "+name, func() (err error) {
 		if have, err = s.gifUpload(ctx, by, name); err != nil || have != "" {
 			return err
 		}

@@ -40,7 +40,7 @@ func (s *Service) poster(ctx context.Context, u *upload, f blob.File) error {
 	case err != nil:
 		return fmt.Errorf("poster of upload %s: %w", u.id, err)
 	}
-	list, hash, err := picture.Render(ctx, bytes.NewReader(shot), picture.Size{Name: "thumb", Side: 320})
+	list, hash, err := picture.Render(ctx, bytes.NewReader(shot), picture.Thumbnail)
 	if err != nil {
 		return fmt.Errorf("poster of upload %s: %w", u.id, err)
 	}

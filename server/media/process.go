@@ -31,8 +31,8 @@ const (
 // cleanFile is the rendition that takes the place of the upload in the end.
 const cleanFile = "clean"
 
-// squareSides are the sizes of the picture of a profile, in pixels; the first is the one that is served.
-var squareSides = []int{512}
+// squareSide is the size of the picture of a profile, in pixels.
+const squareSide = 512
 
 type processPayload struct {
 	Upload string `json:"upload"`
@@ -172,7 +172,7 @@ func (s *Service) processPicture(ctx context.Context, u *upload, f io.ReadSeeker
 		return refusal(err)
 	}
 	u.details.Width, u.details.Height = int64(info.Width), int64(info.Height)
-	list, hash, err := picture.Render(ctx, d.Reader(), picture.Size{Name: "thumb", Side: 320}, picture.Size{Name: "preview", Side: 1280, Spare: true})
+	list, hash, err := picture.Render(ctx, d.Reader(), picture.Thumbnail, picture.Preview)
 	if err != nil && !(errors.Is(err, picture.ErrUnsupported) && (info.Format == picture.HEIC || info.Format == picture.AVIF)) {
 		return refusal(err)
 	}
@@ -192,7 +192,7 @@ func (s *Service) processPicture(ctx context.Context, u *upload, f io.ReadSeeker
 
 // squares makes the picture of a profile.
 func (s *Service) squares(ctx context.Context, u *upload, f io.ReadSeeker) error {
-	list, err := picture.Square(ctx, f, squareSides...)
+	list, err := picture.Square(ctx, f, squareSide)
 	if errors.Is(err, picture.ErrUnsupported) { // it is shown as it is
 		return nil
 	}

@@ -120,7 +120,7 @@ func (s *Service) keepSticker(tx *storage.Tx, by api.Caller, id, address string)
 		return "", err
 	}
 	if there != "" {
-		return there, s.unclaim(tx, stickerClaim+id)
+		return there, s.Unclaim(tx, stickerClaim+id)
 	}
 	name, _, ok := parseName(address)
 	if !ok {
@@ -283,7 +283,7 @@ func (s *Service) RemoveSticker(ctx context.Context, by api.Caller, in *StickerI
 			return err
 		}
 		done = StickerDone{true, "Sticker removed"}
-		return s.unclaim(tx, stickerClaim+ids[0])
+		return s.Unclaim(tx, stickerClaim+ids[0])
 	})
 	return done, err
 }

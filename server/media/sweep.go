@@ -139,8 +139,8 @@ func (s *Service) Sweep(ctx context.Context) (done Swept, err error) {
 	for after := ""; ; {
 		var ids []string
 		err := s.db.Read(ctx, func(v storage.View) error {
-			rows, err := v.Query("SELECT u.id FROM upload u WHERE u.id > ? AND u.created_at < ? AND u.touched_at < ? AND u.legal_hold = 0 AND NOT "+isClaimed+" ORDER BY u.id LIMIT ?",
-				after, before, before, forgetBatch)
+			rows, err := v.Query("SELECT u.id FROM upload u WHERE u.id > ? AND u.touched_at < ? AND u.legal_hold = 0 AND NOT "+isClaimed+" ORDER BY u.id LIMIT ?",
+				after, before, forgetBatch)
 			if err != nil {
 				return fmt.Errorf("find unclaimed uploads: %w", err)
 			}
@@ -165,20 +165,55 @@ func (s *Service) Sweep(ctx context.Context) (done Swept, err error) {
 	if err := s.sweepRows(ctx, &done); err != nil {
 		return done, err
 	}
-	err = s.blobs.Walk(ctx, func(info blob.Info) error {
-		var known bool
-		if err := s.db.Read(ctx, func(v storage.View) error {
-			return v.QueryRow("SELECT EXISTS (SELECT 1 FROM blob WHERE sha256 = ?)", info.Name).Scan(&known)
-		}); err != nil || known {
+	err = s.sweepStrays(ctx, &done)
+	return done, err
+}
+
+// sweepStrays removes bytes that no row names, which a kill has left.
+func (s *Service) sweepStrays(ctx context.Context, done *Swept) error {
+	var found []string
+	look := func() error {
+		marks, args := storage.In(found)
+		known := map[string]bool{}
+		err := s.db.Read(ctx, func(v storage.View) error {
+			rows, err := v.Query("SELECT sha256 FROM blob WHERE sha256 IN ("+marks+")", args...)
+			if err != nil {
+				return fmt.Errorf("find known blobs: %w", err)
+			}
+			names, err := storage.ScanIDs(rows)
+			for _, name := range names {
+				known[name] = true
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		gone, err := s.removeBlob(ctx, info.Name)
-		if gone {
-			done.Blobs++
+		for _, name := range found {
+			if known[name] {
+				continue
+			}
+			gone, err := s.removeBlob(ctx, blob.Name(name))
+			if err != nil {
+				return err
+			}
+			if gone {
+				done.Blobs++
+			}
 		}
-		return err
+		found = found[:0]
+		return nil
+	}
+	err := s.blobs.Walk(ctx, func(info blob.Info) error {
+		if found = append(found, string(info.Name)); len(found) < forgetBatch {
+			return nil
+		}
+		return look()
 	})
-	return done, err
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return look()
 }
 
 // sweepRows removes blobs that have a row which nothing names.

@@ -121,11 +121,11 @@ func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller
 			discard(files)
 		}
 	}()
+	count := 1
 	if w.many {
-		if r.ContentLength > filesMax*s.greatest(w)+formSlack {
-			return nil, api.E("FILE_TOO_LARGE", "max", s.greatest(w)>>20)
-		}
-	} else if r.ContentLength > s.greatest(w)+formSlack {
+		count = filesMax
+	}
+	if r.ContentLength > int64(count)*s.greatest(w)+formSlack {
 		return nil, api.E("FILE_TOO_LARGE", "max", s.greatest(w)>>20)
 	}
 	if err := s.allowance(r.Context(), by, max(0, r.ContentLength-formSlack)); err != nil {
@@ -155,11 +155,8 @@ func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller
 			}
 			continue
 		}
-		if most := 1; len(files) == filesMax || !w.many && len(files) == most {
-			if w.many {
-				most = filesMax
-			}
-			return files, api.E("FILES_TOO_MANY", "max", most)
+		if len(files) == count {
+			return files, api.E("FILES_TOO_MANY", "max", count)
 		}
 		f, err := s.arrive(part, part.FileName(), w)
 		if err != nil {
@@ -302,7 +299,6 @@ func (s *Service) keep(ctx context.Context, by api.Caller, files []*arrived) ([]
 	defer timer.Stop()
 	for i, u := range kept {
 		if u.state == stateReady {
-			u.createdAt = s.now().UnixMilli()
 			continue
 		}
 		select {
@@ -330,9 +326,11 @@ func (s *Service) claimDraft(ctx context.Context, by api.Caller, d *blob.Draft, 
 	if s.looksAt(u) {
 		u.state = stateProcessing
 	}
+	counted := u.createdAt > 0 // one that arrived piece by piece, when it began
 	err := s.blobs.Keep(ctx, d, func() error {
 		return s.db.Write(ctx, "media.keep", func(tx *storage.Tx) error {
-			if u.createdAt == 0 { // one that arrived piece by piece was counted when it began
+			if !counted {
+				u.createdAt = tx.Millis()
 				if err := s.quota(tx, by, u.size); err != nil {
 					return err
 				}

@@ -126,72 +126,86 @@ func (s *Service) verifyAll(ctx context.Context) error {
 		return err
 	}
 	for after := ""; ; {
-		var names []string
+		var list []checked
 		err := s.db.Read(ctx, func(v storage.View) error {
-			rows, err := v.Query("SELECT sha256 FROM blob WHERE sha256 > ? ORDER BY sha256 LIMIT 100", after)
+			rows, err := v.Query("SELECT sha256, size, damaged_at IS NOT NULL FROM blob WHERE sha256 > ? ORDER BY sha256 LIMIT 100", after)
 			if err != nil {
 				return fmt.Errorf("list blobs: %w", err)
 			}
-			names, err = storage.ScanIDs(rows)
-			return err
+			defer rows.Close()
+			for rows.Next() {
+				var c checked
+				if err := rows.Scan(&c.name, &c.size, &c.damaged); err != nil {
+					return fmt.Errorf("list blobs: %w", err)
+				}
+				list = append(list, c)
+			}
+			return rows.Err()
 		})
-		if err != nil || len(names) == 0 {
+		if err != nil || len(list) == 0 {
 			return err
 		}
-		for _, name := range names {
-			if err := s.verifyOne(ctx, blob.Name(name)); err != nil {
+		for _, c := range list {
+			if err := s.verifyOne(ctx, c); err != nil {
 				return err
 			}
 		}
-		after = names[len(names)-1]
+		after = string(list[len(list)-1].name)
 	}
 }
 
-func (s *Service) verifyOne(ctx context.Context, name blob.Name) error {
-	sound, err := s.blobs.Verify(ctx, name)
+// checked is a blob that is to be read, and whether it was damaged when it was read last.
+type checked struct {
+	name    blob.Name
+	size    int64
+	damaged bool
+}
+
+func (s *Service) verifyOne(ctx context.Context, c checked) error {
+	sound, err := s.blobs.Verify(ctx, c.name)
 	missing := errors.Is(err, blob.ErrNotFound)
 	if err != nil && !missing {
 		return err
 	}
-	var size int64
 	var uploads []string
-	err = s.db.Write(ctx, "media.verified", func(tx *storage.Tx) error {
-		if err := tx.QueryRow("SELECT coalesce(max(size), -1) FROM blob WHERE sha256 = ?", name).Scan(&size); err != nil || size < 0 {
-			return err // removed meanwhile
-		}
-		if sound {
-			_, err := tx.Exec("UPDATE blob SET damaged_at = NULL WHERE sha256 = ? AND damaged_at IS NOT NULL", name)
+	if !sound || c.damaged { // what was sound and is costs no write
+		there := false
+		err := s.db.Write(ctx, "media.verified", func(tx *storage.Tx) error {
+			result, err := tx.Exec("UPDATE blob SET damaged_at = CASE WHEN ?1 THEN NULL ELSE ?2 END WHERE sha256 = ?3", sound, tx.Millis(), c.name)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if there = n > 0; err != nil || sound {
+				return err
+			}
+			rows, err := tx.Query("SELECT id FROM upload WHERE sha256 = ?1 UNION SELECT upload_id FROM rendition WHERE sha256 = ?1 LIMIT 100", c.name)
+			if err != nil {
+				return err
+			}
+			uploads, err = storage.ScanIDs(rows)
 			return err
-		}
-		if _, err := tx.Exec("UPDATE blob SET damaged_at = ? WHERE sha256 = ?", tx.Millis(), name); err != nil {
-			return err
-		}
-		rows, err := tx.Query("SELECT id FROM upload WHERE sha256 = ?1 UNION SELECT upload_id FROM rendition WHERE sha256 = ?1 LIMIT 100", name)
+		})
 		if err != nil {
-			return err
+			return fmt.Errorf("note a check: %w", err)
 		}
-		uploads, err = storage.ScanIDs(rows)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("note a check: %w", err)
-	}
-	if size < 0 {
-		return nil
+		if !there { // removed meanwhile
+			return nil
+		}
 	}
 	s.check.change(func(now *Check) {
 		now.Done++
-		now.Bytes += size
+		now.Bytes += c.size
 		list := &now.Damaged
 		if missing {
 			list = &now.Missing
 		}
 		if !sound && len(*list) < damageMax {
-			*list = append(*list, Damage{string(name), uploads})
+			*list = append(*list, Damage{string(c.name), uploads})
 		}
 	})
 	if !sound {
-		s.log.Error("media are damaged", "sha256", name, "missing", missing, "uploads", uploads)
+		s.log.Error("media are damaged", "sha256", c.name, "missing", missing, "uploads", uploads)
 	}
 	return nil
 }

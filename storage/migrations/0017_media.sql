@@ -26,3 +26,7 @@ ALTER TABLE blob ADD COLUMN damaged_at INTEGER;
 -- Uploads that still arrive are found at the start, and swept when nothing has come for long.
 ALTER TABLE upload ADD COLUMN touched_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX upload_state ON upload (state, touched_at) WHERE state <> 'ready';
+
+-- Whether something shows an upload is asked of those who do.
+DROP INDEX upload_unclaimed;
+ALTER TABLE upload DROP COLUMN claimed_at;

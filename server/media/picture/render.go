@@ -32,7 +32,7 @@ type Size struct {
 
 // The sizes that clients show: in a list, and on a screen before the original is there.
 var (
-	Thumbnail = Size{Name: "thumbnail", Side: 320}
+	Thumbnail = Size{Name: "thumb", Side: 320}
 	Preview   = Size{Name: "preview", Side: largest, Spare: true}
 )
 

@@ -107,7 +107,7 @@ func TestEachSizeIsMadeInBothFormatsInTheOrderAskedFor(t *testing.T) {
 			t.Fatalf("%s: %d pictures", name, len(list))
 		}
 		for n, want := range []picture.Rendition{
-			{Name: "thumbnail", Format: picture.WebP, Width: 320, Height: 240}, {Name: "thumbnail", Format: picture.JPEG, Width: 320, Height: 240},
+			{Name: "thumb", Format: picture.WebP, Width: 320, Height: 240}, {Name: "thumb", Format: picture.JPEG, Width: 320, Height: 240},
 			{Name: "large", Format: picture.WebP, Width: 640, Height: 480}, {Name: "large", Format: picture.JPEG, Width: 640, Height: 480},
 		} {
 			got := list[n]

@@ -25,7 +25,7 @@ const decoders = "h264,hevc,vp8,vp9,libdav1d,av1,libaom-av1,mpeg4,h263,mjpeg,the
 
 // hearers are added for ffprobe, which gives up where it cannot open the decoder of a sound.
 const hearers = ",aac,mp3float,mp3,mp2float,mp2,ac3,eac3,vorbis,libvorbis,opus,libopus,flac,wmav1,wmav2,amrnb,libopencore_amrnb," +
-	"pcm_u8,pcm_s16le,pcm_s16be,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,adpcm_swf,nellymoser"
+	"pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,adpcm_swf,nellymoser"
 
 // Poster makes a JPEG of a frame of a film: the one shown at a time, or when that is black, one that is not from further
 // on. Its longer side is at most maxSide pixels (16 to 2048), and not larger than the film's. Errors: ErrUnsupported when
