@@ -24,6 +24,7 @@ import (
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/call"
 	"github.com/quckchat/quckchat/server/chat"
 	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/config"
@@ -62,6 +63,7 @@ type Server struct {
 	search      *search.Index
 	media       *media.Service
 	chat        *chat.Service
+	call        *call.Service
 	hub         *hub.Hub
 	limit       *limiter // nil when rate limits are off
 	certificate atomic.Pointer[tls.Certificate]
@@ -143,6 +145,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 	options := hub.Options{
 		DB: s.db, Events: s.events, Cache: s.cache, Authenticate: s.account, Handshake: s.account.Handshake, Alive: s.account.Alive,
 		Describe: s.describe, Origin: s.allowedOrigin, Offline: s.offline, Privacy: privacyOf, Log: s.log,
+		Came: s.came, Gone: s.gone,
 		Heartbeat: c.Socket.Heartbeat, Queue: c.Socket.Queue, MaxPerUser: c.Socket.MaxPerUser, MaxFrame: int64(c.BodyLimit),
 	}
 	if c.RateLimits {
@@ -153,6 +156,9 @@ func (s *Server) open(dir string, o Options) (err error) {
 	}
 	s.hub = hub.New(options)
 	s.events.Register(s.hub.Events()...)
+	s.call = call.New(call.Options{
+		DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Chat: s.chat, Hears: s.hub.Hears, ICE: s.iceServers,
+	})
 	return s.calendar()
 }
 
@@ -203,13 +209,14 @@ func (s *Server) calendar() error {
 		}),
 		s.jobs.Every("session-cleanup", "42 * * * *", "UTC", s.account.Sweep),
 		s.media.Calendar(),
+		s.call.Calendar(),
 	)
 }
 
 // rows is the whole table.
 func (s *Server) rows() []api.Row {
 	var rows []api.Row
-	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.media.Routes(), s.hub.Routes(), s.healthRoutes()} {
+	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.media.Routes(), s.call.Routes(), s.hub.Routes(), s.healthRoutes()} {
 		rows = append(rows, part...)
 	}
 	return append(rows, aliases(rows)...)
@@ -288,6 +295,7 @@ func (s *Server) Store() *storage.DB { return s.db }
 func (s *Server) Wake() {
 	s.jobs.Wake()
 	s.chat.Wake()
+	s.call.Wake()
 }
 
 // Run serves until ctx ends, and then stops in order: no new work, sockets told to come back, what is being written
@@ -298,6 +306,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.call.Load(ctx); err != nil {
+		return err
+	}
 	work, stopWork := context.WithCancel(context.Background())
 	defer stopWork()
 	var workers sync.WaitGroup
@@ -306,6 +317,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.jobs.Run(work) })
 	workers.Go(func() { s.chat.Run(work) })
 	workers.Go(func() { s.media.Run(work) })
+	workers.Go(func() { s.call.Run(work) })
 	workers.Go(func() { trimMemory(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake
@@ -352,6 +364,28 @@ func (s *Server) offline(userID string, at time.Time) {
 		s.log.Warn("note last seen", "error", err)
 	}
 }
+
+// came lets a device that has opened a socket hear of calls.
+func (s *Server) came(ctx context.Context, by api.Caller, stream hub.Stream) {
+	if stream.Hears("call:incoming") {
+		s.call.Came(ctx, by)
+	}
+	if stream.Hears("huddle:ended") {
+		s.call.CameToHuddle(by)
+	}
+}
+
+func (s *Server) gone(by api.Caller, stream hub.Stream) {
+	if stream.Hears("call:incoming") {
+		s.call.Gone(by)
+	}
+	if stream.Hears("huddle:ended") {
+		s.call.GoneFromHuddle(by)
+	}
+}
+
+// iceServers are the STUN and TURN servers for a device.
+func (s *Server) iceServers(api.Caller, string) []call.ICEServer { return []call.ICEServer{} }
 
 func privacyOf(q storage.Querier, userID string) (hub.Privacy, error) {
 	p, err := account.PrivacyOf(q, userID)

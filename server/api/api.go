@@ -57,6 +57,7 @@ func (r Role) String() string {
 type Caller struct {
 	UserID    string
 	SessionID string
+	Socket    string // the connection, when the call came over one
 	Role      Role
 	Locale    string // language tag for sentences, such as "es"
 	IP        string // the address limits and the audit log go by; from a header only behind a configured proxy

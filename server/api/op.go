@@ -60,6 +60,10 @@ func Doc(sentence string) Option { return func(r *Row) { r.Summary = sentence } 
 // Statuser is an output that chooses its own HTTP status.
 type Statuser interface{ StatusCode() int }
 
+// Follower is an output after which something is to be told on the same socket: Follow is called when the answer is on its
+// way. Over REST it is not called.
+type Follower interface{ Follow() }
+
 // output is what huma sends.
 type output[O any] struct {
 	Status int

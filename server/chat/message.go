@@ -87,6 +87,16 @@ func (s *Service) Send(ctx context.Context, by api.Caller, in *SendInput) (*Mess
 	return sent, nil
 }
 
+// Post stores what the server writes in somebody's name, such as that they called, and tells the members. Where they may
+// not write (any more) nothing is posted.
+func (s *Service) Post(tx *storage.Tx, userID, conversationID, kind string, metadata json.RawMessage) error {
+	_, err := s.send(tx, api.Caller{UserID: userID}, &draft{conversationID: conversationID, kind: kind, metadata: metadata})
+	if errors.As(err, new(*api.Error)) {
+		return nil
+	}
+	return err
+}
+
 func (s *Service) send(tx *storage.Tx, by api.Caller, d *draft) (*Message, error) {
 	room, err := sendable(tx, by, d.conversationID)
 	var reply *Message

@@ -60,6 +60,7 @@ type Config struct {
 	RefreshTokenTTL time.Duration `key:"refresh_token_ttl" default:"720h" min:"1m" max:"17520h" reload:"true" help:"How long a device stays signed in without being used"`
 
 	GroupMembersMax     int           `key:"group_members_max" default:"256" min:"2" max:"100000" reload:"true" help:"Most members of a group"`
+	HuddleMax           int           `key:"huddle_max" default:"50" min:"2" max:"1000" reload:"true" help:"Most people in a huddle"`
 	MessageMaxLength    int           `key:"message_max_length" default:"4000" min:"1" max:"100000" reload:"true" help:"Most characters in a message"`
 	MessageEditWindow   time.Duration `key:"message_edit_window" default:"24h" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may change it; 0s is for ever"`
 	MessageDeleteWindow time.Duration `key:"message_delete_window" default:"0s" min:"0s" max:"87600h" reload:"true" help:"How long after sending a message its author may delete it for everyone; 0s is for ever"`

@@ -49,7 +49,9 @@ type Live struct {
 	Event
 	Value  any
 	Except []string // people of the audience who are not told
-	Apart  Apart
+	// Socket and NotSocket narrow an event for a person or a session to one connection, or to all but one; "" is all of them.
+	Socket, NotSocket string
+	Apart             Apart
 }
 
 // Apart is what some of the audience are told instead, because they do not see all that the others do.

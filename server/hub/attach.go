@@ -71,7 +71,8 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, by api.Caller) *co
 	if err != nil {
 		return nil // the upgrader has answered
 	}
-	c := &conn{hub: h, ws: ws, net: ws.NetConn(), by: by}
+	by.Socket = newSID()
+	c := &conn{hub: h, ws: ws, net: ws.NetConn(), socket: by.Socket, by: by}
 	if tcp, ok := c.net.(syscall.Conn); ok {
 		c.raw, _ = tcp.SyscallConn()
 		c.writeNow = func(fd uintptr) bool {
@@ -254,6 +255,9 @@ func (h *Hub) attach(ctx context.Context, s *stream, catchingUp bool, greeting f
 				h.detach(s)
 				return 0, api.E("INVALID_TOKEN")
 			}
+			if h.opts.Came != nil {
+				h.opts.Came(ctx, c.by, Stream{s.form})
+			}
 			return at, nil
 		}
 	}
@@ -360,6 +364,9 @@ func (c *conn) hello(seq int64) []byte {
 
 // detach removes a stream; with the last one of a person the grace begins.
 func (h *Hub) detach(s *stream) {
+	if h.opts.Gone != nil {
+		defer h.opts.Gone(s.conn.by, Stream{s.form})
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := s.conn

@@ -19,13 +19,14 @@ import (
 // conn is one socket. Its reader goroutine is all it costs while idle; it is written to by whoever has something
 // for it, one at a time.
 type conn struct {
-	hub *Hub
-	ws  *websocket.Conn // for reading
-	net net.Conn        // for writing
-	raw syscall.RawConn // of a plain TCP connection, to write without waiting; nil under TLS
-	by  api.Caller
-	own *stream // of a native socket; nil of a Socket.IO connection
-	io  *engine // of a Socket.IO connection; nil of a native one
+	hub    *Hub
+	ws     *websocket.Conn // for reading
+	net    net.Conn        // for writing
+	socket string          // its name for operations and events (api.Caller.Socket); it never changes
+	raw    syscall.RawConn // of a plain TCP connection, to write without waiting; nil under TLS
+	by     api.Caller
+	own    *stream // of a native socket; nil of a Socket.IO connection
+	io     *engine // of a Socket.IO connection; nil of a native one
 
 	attached int                // its streams that are attached; under Hub.mu
 	slot     map[*conn]struct{} // where its heartbeat stands while it has any; under Hub.mu
@@ -278,11 +279,12 @@ func (c *conn) read(ctx context.Context) {
 		c.mu.Lock()
 		c.asking = true
 		c.mu.Unlock()
-		b := c.handle(ctx, data)
+		b, value := c.handle(ctx, data)
 		c.mu.Lock()
 		c.asking = false
 		c.mu.Unlock()
 		c.send(b)
+		follow(value)
 	}
 }
 
@@ -301,11 +303,17 @@ func (c *conn) receive(patience time.Duration) (data []byte, ok bool) {
 	return data, err == nil
 }
 
-// handle runs one request and returns its answer.
-func (c *conn) handle(ctx context.Context, data []byte) []byte {
+// follow lets the value of an operation do what is to come after its answer.
+func follow(value any) {
+	if f, ok := value.(api.Follower); ok {
+		f.Follow()
+	}
+}
+
+// handle runs one request and returns its answer, and the value in it.
+func (c *conn) handle(ctx context.Context, data []byte) (b []byte, value any) {
 	var r request
 	var failure any
-	var value any
 	if err := json.Unmarshal(data, &r); err != nil || r.Op == "" {
 		failure = wireFailure{"BAD_REQUEST", api.Sentence(api.E("BAD_REQUEST"), c.by.Locale), nil}
 	} else if r.Op == "ping" {
@@ -320,7 +328,7 @@ func (c *conn) handle(ctx context.Context, data []byte) []byte {
 		c.hub.opts.Log.Error("encode answer", "op", r.Op, "error", err)
 		b, _ = answerFrame(r.ID, nil, wireFailure{"INTERNAL", api.Sentence(api.E("INTERNAL"), c.by.Locale), nil})
 	}
-	return b
+	return b, value
 }
 
 // call runs an operation. A panic in it ends the request and not the server.

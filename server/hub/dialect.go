@@ -8,7 +8,7 @@ type spoken struct {
 	ack  func(value any) any
 }
 
-// spokenEvents are the events of contract 4.3, with its acknowledgements. Every other verb of the table may be sent
+// spokenEvents are the events of contract 4.3 to 4.5, with their acknowledgements. Every other verb of the table may be sent
 // under its own name and is acknowledged with its value as data.
 var spokenEvents = map[string]spoken{
 	"message:send":            {"message:send", withMessage},
@@ -21,6 +21,40 @@ var spokenEvents = map[string]spoken{
 	"typing:stop":             {"typing:stop", bare},
 	"conversation:join":       {"conversation:join", bare},
 	"conversation:leave":      {"conversation:leave", bare},
+
+	"call:initiate":        {"call:initiate", itself},
+	"call:answer":          {"call:answer", itself},
+	"call:reject":          {"call:reject", itself},
+	"call:end":             {"call:end", itself},
+	"call:toggle-audio":    {"call:toggle-audio", itself},
+	"call:toggle-video":    {"call:toggle-video", itself},
+	"webrtc:offer":         {"webrtc:offer", itself},
+	"webrtc:answer":        {"webrtc:answer", itself},
+	"webrtc:ice-candidate": {"webrtc:ice-candidate", itself},
+
+	"join-room":        {"huddle:enter", bare},
+	"leave-room":       {"huddle:exit", bare},
+	"webrtc-offer":     {"huddle:mesh-offer", bare},
+	"webrtc-answer":    {"huddle:mesh-answer", bare},
+	"ice-candidate":    {"huddle:mesh-candidate", bare},
+	"toggle-audio":     {"huddle:toggle-audio", bare},
+	"toggle-video":     {"huddle:toggle-video", bare},
+	"get-participants": {"huddle:participants", bare},
+}
+
+// meshEvents are the names that shipped clients know the events of huddles by (contract 4.5).
+var meshEvents = map[string]string{
+	"huddle:entered":             "room-joined",
+	"huddle:exited":              "room-left",
+	"huddle:participant:joined":  "participant-joined",
+	"huddle:participant:left":    "participant-left",
+	"huddle:mesh-offer":          "webrtc-offer",
+	"huddle:mesh-answer":         "webrtc-answer",
+	"huddle:mesh-candidate":      "ice-candidate",
+	"huddle:audio-toggled":       "participant-audio-toggled",
+	"huddle:video-toggled":       "participant-video-toggled",
+	"huddle:participants-listed": "participants-list",
+	"huddle:invitation":          "huddle-invitation",
 }
 
 // speak finds what an event asks for.
@@ -30,6 +64,9 @@ func speak(name string) spoken {
 	}
 	return spoken{name, withData}
 }
+
+// itself is for values that say success themselves.
+func itself(value any) any { return value }
 
 func bare(any) any {
 	return struct {
@@ -71,6 +108,9 @@ var webEvents = map[string]string{
 }
 
 func webNames(kind string) (string, bool) {
+	if signalled(kind) {
+		return "", false // it has no calls
+	}
 	if name, ok := webEvents[kind]; ok {
 		return name, true
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	Describe     func(r *http.Request) api.Caller
 	Origin       func(r *http.Request) bool // whether a browser page of this origin may connect
 	Offline      func(userID string, at time.Time)
+	Came         func(ctx context.Context, by api.Caller, s Stream)      // a stream was attached; may be nil
+	Gone         func(by api.Caller, s Stream)                           // a stream was detached; may be nil
 	Privacy      func(q storage.Querier, userID string) (Privacy, error) // what others may see of somebody
 	Log          *slog.Logger
 	Heartbeat    time.Duration // between two signs of life; a socket silent for two and a half is closed
@@ -239,6 +241,9 @@ func (h *Hub) deliver(e event.Live) {
 // give queues an event for streams, each in its form.
 func (h *Hub) give(t *telling, streams []*stream) {
 	for _, s := range streams {
+		if t.Socket != "" && t.Socket != s.conn.socket || t.NotSocket != "" && t.NotSocket == s.conn.socket {
+			continue
+		}
 		b, err := t.frame(s.form)
 		if err != nil {
 			h.opts.Log.Error("encode event", "kind", t.Kind, "error", err)

@@ -2,7 +2,9 @@ package hub
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
@@ -19,12 +21,36 @@ type namespace struct {
 
 // namespaces are all there are. A new one is an entry here.
 var namespaces = [...]namespace{
-	{name: "/chat", dialect: api.DialectMobile, tells: everything},
+	{name: "/chat", dialect: api.DialectMobile, tells: unlessCalls},
+	{name: "/webrtc", dialect: api.DialectMobile, tells: callsAlone},
+	{name: "/huddle", dialect: api.DialectMobile, tells: huddlesAlone},
 	{name: socketio.Root, dialect: api.DialectWeb, tells: webNames, wrapped: true},
 }
 
-// everything tells all events under their names; clients ignore those they do not know.
-func everything(kind string) (string, bool) { return kind, true }
+// unlessCalls tells all events under their names, but not what has a namespace of its own; clients ignore those they do not
+// know.
+func unlessCalls(kind string) (string, bool) {
+	return kind, !signalled(kind) || slices.Contains(callNews, kind)
+}
+
+// callNews are what everybody hears of calls and huddles.
+var callNews = []string{"call:missed", "huddle:invitation", "huddle:started", "huddle:over"}
+
+// signalled reports whether a kind is for the devices in a call.
+func signalled(kind string) bool {
+	return strings.HasPrefix(kind, "call:") || strings.HasPrefix(kind, "webrtc:") || strings.HasPrefix(kind, "huddle:")
+}
+
+func callsAlone(kind string) (string, bool) {
+	return kind, strings.HasPrefix(kind, "call:") || strings.HasPrefix(kind, "webrtc:")
+}
+
+func huddlesAlone(kind string) (string, bool) {
+	if name, ok := meshEvents[kind]; ok {
+		return name, true
+	}
+	return kind, strings.HasPrefix(kind, "huddle:")
+}
 
 // named returns the form of the namespace with this name; ok is false when there is none.
 func named(name string, offsets bool) (f form, ok bool) {

@@ -224,6 +224,7 @@ func (c *conn) answer(ctx context.Context, n *namespace, p socketio.Packet) {
 	spoken := speak(p.Event)
 	value, e := c.call(ctx, spoken.verb, payload)
 	if p.ID == "" {
+		follow(value)
 		return
 	}
 	var ack any
@@ -241,4 +242,5 @@ func (c *conn) answer(ctx context.Context, n *namespace, p socketio.Packet) {
 	c.asking = false
 	c.mu.Unlock()
 	c.send(frame(opText, socketio.Packet{Type: socketio.Ack, Namespace: n.name, ID: p.ID, Args: []json.RawMessage{b}}.Frame()))
+	follow(value)
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -39,6 +40,27 @@ func (s *stream) push(b []byte, seq int64) (flush bool) {
 		s.last = seq
 	}
 	return c.add(b)
+}
+
+// Stream is what has come or gone (Options.Came, Options.Gone).
+type Stream struct{ form form }
+
+// Hears reports whether events of a kind are told on the stream.
+func (s Stream) Hears(kind string) bool { return s.form.hears(kind) }
+
+func (f form) hears(kind string) bool {
+	if f == formNative {
+		return true
+	}
+	_, told := f.namespace().tells(kind)
+	return told
+}
+
+// Hears reports whether a session has a stream open on which events of a kind are told.
+func (h *Hub) Hears(sessionID, kind string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.sessions[sessionID], func(s *stream) bool { return s.form.hears(kind) })
 }
 
 // form is how events are written for a stream. There is the native one, and for each namespace one without offsets

@@ -75,9 +75,15 @@ func TestWhatNothingShowsGoesAfterADayAndBytesNobodyKnowsWithTheSweep(t *testing
 		t.Errorf("swept %+v, left %v", swept, blobs(t, s))
 	}
 	s.Advance(25 * time.Hour)
-	admin.Refreshed().Do("POST", "/admin/media/sweep", nil).OK(&swept)
-	if swept.Uploads != 1 || len(blobs(t, s)) != 1 {
-		t.Errorf("swept %+v, left %v", swept, blobs(t, s))
+	admin = admin.Refreshed()
+	for tries := 0; len(blobs(t, s)) != 1; tries++ { // the calendar sweeps at the same time, and may be the one that finds it
+		if tries == 100 {
+			t.Fatalf("swept %+v, left %v", swept, blobs(t, s))
+		}
+		admin.Do("POST", "/admin/media/sweep", nil).OK(&swept)
+	}
+	if raw, err := os.ReadFile(blobs(t, s)[0]); err != nil || string(raw) != "shown" {
+		t.Errorf("left %q, %v", raw, err)
 	}
 }
 

@@ -207,12 +207,20 @@ func (b *bucket) put(ctx context.Context, d *Draft) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.api.PutObject(ctx, b.name, b.key(name), io.NewSectionReader(d.file, 0, d.size), d.size, "", string(name), minio.PutObjectOptions{
-		DisableContentSha256: true, // which would replace the sum by signatures of chunks
-		UserMetadata:         map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum)},
-	})
-	return mapS3(ctx, err)
+	for try := 1; ; try++ {
+		_, err = b.api.PutObject(ctx, b.name, b.key(name), io.NewSectionReader(d.file, 0, d.size), d.size, "", string(name), minio.PutObjectOptions{
+			DisableContentSha256: true, // which would replace the sum by signatures of chunks
+			UserMetadata:         map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum)},
+		})
+		if try == attempts || minio.ToErrorResponse(err).Code != folderGone {
+			return mapS3(ctx, err)
+		}
+	}
 }
+
+// folderGone is what versitygw says of an object whose folder it has just removed, because another object was the last
+// one there (v1.8.0, seen under load).
+const folderGone = "ExistingObjectIsDirectory"
 
 // putParts reads each part twice, to have its sum before it is sent.
 func (b *bucket) putParts(ctx context.Context, d *Draft, name Name) (err error) {
