@@ -67,6 +67,7 @@ type plan struct {
 	kind               string
 	group              bool
 	callees            []string
+	began              time.Time
 }
 
 // place makes the row and the session of a call and rings.
@@ -93,7 +94,7 @@ func (s *Service) place(ctx context.Context, by api.Caller, in *InitiateInput) (
 		if from, err = caller(tx, by.UserID); err != nil {
 			return err
 		}
-		p.id = storage.NewID()
+		p.id, p.began = storage.NewID(), tx.Now
 		return s.record(tx, by, p, busy)
 	})
 	if err != nil {
@@ -107,7 +108,7 @@ func (s *Service) place(ctx context.Context, by api.Caller, in *InitiateInput) (
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &session{id: p.id, conversationID: p.conversationID, kind: p.kind, group: p.group, initiator: by.UserID, began: s.db.Now()}
+	c := &session{id: p.id, conversationID: p.conversationID, kind: p.kind, group: p.group, initiator: by.UserID, began: p.began}
 	me := &party{userID: by.UserID, state: joined, device: by.SessionID, socket: by.Socket}
 	c.people = append(c.people, me)
 	s.live[c.id] = c

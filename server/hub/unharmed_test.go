@@ -225,7 +225,7 @@ func (a *siege) badTokens() {
 
 // namespaces asks for those that there are not: as a stranger, and thousands of times as somebody who is connected.
 func (a *siege) namespaces() {
-	names := []string{"/x", "/chat/", "/Chat", "/chat?token=1", "//", "/admin", "/webrtc", "/../chat", "/*", "/%2f"}
+	names := []string{"/x", "/chat/", "/Chat", "/chat?token=1", "//", "/admin", "/webrtc/x", "/../chat", "/*", "/%2f"}
 	crowd(80, func(i int) {
 		ws, _ := a.knock(engineDoor, nil)
 		defer ws.Close()
