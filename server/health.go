@@ -47,9 +47,9 @@ func (s *Server) healthRoutes() []api.Row {
 		}, api.Doc(doc))
 	}
 	database, memory := part{"database", s.checkDatabase}, part{"memory", s.checkMemory}
-	disk, application := part{"disk", s.checkDisk}, part{"application", s.checkApplication}
+	disk, application, relay := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"turn", s.checkTURN}
 	return []api.Row{
-		row("", "The state of everything.", database, memory, disk, application),
+		row("", "The state of everything.", database, memory, disk, relay, application),
 		row("/live", "Whether the process answers.", application),
 		row("/ready", "Whether the server takes work.", database, disk),
 		row("/db", "Whether the database answers.", database),

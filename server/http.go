@@ -158,7 +158,7 @@ func (s *Server) describe(r *http.Request) api.Caller {
 	id, _ := r.Context().Value(requestIDKey{}).(string)
 	by := api.Caller{
 		IP: s.clientIP(r), UserAgent: cut(r.UserAgent(), 256), DeviceID: cut(r.Header.Get("X-Device-Id"), 128),
-		Locale: cut(r.Header.Get("Accept-Language"), 35), RequestID: id,
+		Locale: cut(r.Header.Get("Accept-Language"), 35), RequestID: id, Host: cut(r.Host, 255),
 	}
 	if name := localUser(r.Context()); name != "" {
 		by.Local, by.Role, by.IP = name, api.RoleSuperAdmin, "local"

@@ -35,6 +35,7 @@ import (
 	"github.com/quckchat/quckchat/server/web"
 	"github.com/quckchat/quckchat/storage"
 	"github.com/quckchat/quckchat/storage/blob"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // Options are what New needs beside the configuration.
@@ -65,7 +66,9 @@ type Server struct {
 	chat        *chat.Service
 	call        *call.Service
 	hub         *hub.Hub
-	limit       *limiter // nil when rate limits are off
+	limit       *limiter     // nil when rate limits are off
+	turn        *turn.Server // nil when it is off or could not start
+	turnErr     error        // why it could not
 	certificate atomic.Pointer[tls.Certificate]
 	table       *api.Table
 
@@ -159,6 +162,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 	s.call = call.New(call.Options{
 		DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Chat: s.chat, Hears: s.hub.Hears, ICE: s.iceServers,
 	})
+	s.openTURN(secrets)
 	return s.calendar()
 }
 
@@ -319,6 +323,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.media.Run(work) })
 	workers.Go(func() { s.call.Run(work) })
 	workers.Go(func() { trimMemory(work) })
+	workers.Go(func() { s.learnPublic(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: quiet}
@@ -385,7 +390,9 @@ func (s *Server) gone(by api.Caller, stream hub.Stream) {
 }
 
 // iceServers are the STUN and TURN servers for a device.
-func (s *Server) iceServers(api.Caller, string) []call.ICEServer { return []call.ICEServer{} }
+func (s *Server) iceServers(by api.Caller, callID string) []turn.ICEServer {
+	return s.ICEServers(by.Host, by.UserID, callID)
+}
 
 func privacyOf(q storage.Querier, userID string) (hub.Privacy, error) {
 	p, err := account.PrivacyOf(q, userID)

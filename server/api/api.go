@@ -64,6 +64,7 @@ type Caller struct {
 	UserAgent string
 	DeviceID  string
 	RequestID string
+	Host      string // the Host header: the name that the client knows this server by, not to be trusted
 	Local     string // the operating-system user, when the call came through the command line or the admin socket
 }
 

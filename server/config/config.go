@@ -11,7 +11,7 @@
 //	help     one sentence without a full stop; it is all the documentation there is
 //	enum     the only values, comma separated
 //	min max  the bounds of a number, duration or size, themselves allowed
-//	check    address, origin or network: what a text, or each item of a list, must be
+//	check    address, address or off, ip, ports, origin or network: what a text, or each item of a list, must be
 //	reload   true: a running server takes a new value, so its readers must ask Live each time
 //	secret   true: never shown; may be file:/path or env:NAME, which is read when the value is
 //	file     false: does not stand in the file
@@ -44,13 +44,12 @@ import (
 
 // Config is all settings. A value that Load or Live returned is shared: do not change it.
 type Config struct {
-	Data       string `key:"data" default:"./data" help:"Directory with everything the server keeps; made when missing"`
-	File       string `key:"config" file:"false" stored:"false" reload:"true" help:"The configuration file; when not given, quckchat.toml in the data directory, if there is one"`
-	Listen     string `key:"listen" default:":3000" check:"address" help:"Address for HTTP and WebSocket"`
-	TURNListen string `key:"turn_listen" default:":3478" check:"address" help:"Address for STUN and TURN, UDP and TCP; accepted now, used once the TURN server is part of QuckChat"`
-	PublicURL  string `key:"public_url" check:"origin" reload:"true" help:"The origin under which clients reach the server, such as https://chat.example.org; stands in links; empty when clients use the address it listens on"`
-	TLSCert    string `key:"tls_cert" help:"PEM file with the certificate chain; together with tls_key it turns HTTP into HTTPS"`
-	TLSKey     string `key:"tls_key" help:"PEM file with the private key of tls_cert"`
+	Data      string `key:"data" default:"./data" help:"Directory with everything the server keeps; made when missing"`
+	File      string `key:"config" file:"false" stored:"false" reload:"true" help:"The configuration file; when not given, quckchat.toml in the data directory, if there is one"`
+	Listen    string `key:"listen" default:":3000" check:"address" help:"Address for HTTP and WebSocket"`
+	PublicURL string `key:"public_url" check:"origin" reload:"true" help:"The origin under which clients reach the server, such as https://chat.example.org; stands in links; empty when clients use the address it listens on"`
+	TLSCert   string `key:"tls_cert" help:"PEM file with the certificate chain; together with tls_key it turns HTTP into HTTPS"`
+	TLSKey    string `key:"tls_key" help:"PEM file with the private key of tls_cert"`
 
 	CORSOrigins    []string `key:"cors_origins" check:"origin" reload:"true" help:"Origins of other web pages that may use the API; empty means pages of this server only"`
 	TrustedProxies []string `key:"trusted_proxies" check:"network" reload:"true" help:"Addresses or networks of reverse proxies whose X-Forwarded-For is believed; empty means nobody's"`
@@ -73,6 +72,7 @@ type Config struct {
 	LogLevel  string `key:"log_level" default:"info" enum:"debug,info,warn,error" reload:"true" help:"The least important lines that are logged"`
 	LogFormat string `key:"log_format" default:"text" enum:"text,json" help:"How a log line is written"`
 
+	TURN   TURN   `key:"turn"`
 	Socket Socket `key:"socket"`
 	Media  Media  `key:"media"`
 	S3     S3     `key:"s3"`
@@ -80,6 +80,18 @@ type Config struct {
 
 	Transcription Transcription `key:"transcription"`
 	Admin         Admin         `key:"admin"`
+}
+
+// TURN is the settings of the STUN and TURN server.
+type TURN struct {
+	Listen        string        `key:"listen" default:":3478" check:"address or off" help:"Address for STUN and TURN, UDP and TCP, so that calls connect through routers; off is none"`
+	PublicIP      []string      `key:"public_ip" check:"ip" help:"Addresses of this host as the internet sees it, one of IPv4 and one of IPv6 at most; empty takes those of the interface with the default route, which is right without NAT"`
+	Ports         string        `key:"ports" default:"49152-65535" check:"ports" help:"UDP ports for relaying, both ends included; a router or firewall must let them through"`
+	STUNServer    string        `key:"stun_server" check:"address" help:"A STUN server outside, such as stun.example.org:3478, that is asked for the public address when turn.public_ip is empty; empty asks nobody"`
+	UserRelays    int           `key:"user_relays" default:"16" min:"1" max:"1000" help:"Most relays that one person may have at a time; a call takes one to three"`
+	Bandwidth     Bytes         `key:"bandwidth" default:"4MiB" min:"0" max:"1GiB" help:"Most that one relay may carry in a second, each way; 0 is no limit"`
+	AllowPeers    []string      `key:"allow_peers" check:"network" help:"Private addresses or networks that relays may send to, such as that of the house; empty keeps them out of all"`
+	CredentialTTL time.Duration `key:"credential_ttl" default:"12h" min:"1m" max:"168h" help:"How long the credentials that a client is given for relays are good for; a call cannot last longer through a relay"`
 }
 
 // Socket is the settings of client connections.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
@@ -200,6 +201,21 @@ func (s *Setting) adviseItem(item string, isList bool) string {
 	switch s.rule {
 	case "address":
 		return adviseAddress(item)
+	case "address or off":
+		if advice := adviseAddress(item); advice != "" && item != "" && item != off {
+			return advice + ", or off"
+		}
+		return ""
+	case "ip":
+		if _, err := netip.ParseAddr(item); err != nil {
+			return "an address, such as 203.0.113.7 or 2001:db8::7"
+		}
+		return ""
+	case "ports":
+		if _, _, ok := portRange(item); !ok {
+			return "two ports, the lower one first, such as 49152-65535"
+		}
+		return ""
 	case "origin":
 		return adviseOrigin(item)
 	case "network":

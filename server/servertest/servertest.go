@@ -12,6 +12,7 @@ package servertest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ type Server struct {
 	ahead  atomic.Int64 // the server's clock, in nanoseconds before the real one
 }
 
-// Start boots a server with open registration and without rate limits; env adds or overrides settings, as
+// Start boots a server with open registration, without rate limits and without a TURN server; env adds or overrides settings, as
 // "QUCKCHAT_REGISTRATION=invite". It stops with the test.
 func Start(t testing.TB, env ...string) *Server {
 	t.Helper()
@@ -64,7 +65,7 @@ func StartIn(t testing.TB, dir string, env ...string) *Server {
 // Boot starts the server on its directory.
 func (s *Server) Boot() {
 	s.t.Helper()
-	env := append([]string{"QUCKCHAT_DATA=" + s.Dir, "QUCKCHAT_LISTEN=127.0.0.1:0", "QUCKCHAT_REGISTRATION=open", "QUCKCHAT_RATE_LIMITS=off"}, s.env...)
+	env := append([]string{"QUCKCHAT_DATA=" + s.Dir, "QUCKCHAT_LISTEN=127.0.0.1:0", "QUCKCHAT_TURN_LISTEN=off", "QUCKCHAT_REGISTRATION=open", "QUCKCHAT_RATE_LIMITS=off"}, s.env...)
 	src := config.Sources{Env: env}
 	snapshot, err := config.Load(src)
 	if err != nil {
@@ -81,9 +82,14 @@ func (s *Server) Boot() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Inner, s.cancel, s.done, s.URL = inner, cancel, make(chan error, 1), "http://"+inner.Addr().String()
+	client := http.DefaultClient
+	if snapshot.Config.TLSCert != "" {
+		s.URL = "https://" + inner.Addr().String()
+		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	}
 	go func() { s.done <- inner.Run(ctx) }()
 	for deadline := time.Now().Add(Patience); ; {
-		if r, err := http.Get(s.URL + "/api/v1/health/ready"); err == nil {
+		if r, err := client.Get(s.URL + "/api/v1/health/ready"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return
