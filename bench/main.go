@@ -14,6 +14,8 @@
 //	D  history.go    pages of history, small room against large, with readers and a writer together
 //	E  reconnect.go  1,000 clients come back at once and fetch what they missed
 //	F  mixed.go      one room heard by native sockets alone, and half of it by Socket.IO
+//	G  uploads.go    many large files at a time
+//	H  turn.go       packets of calls through the TURN server, beside coturn (Debian's package coturn must be installed)
 //
 // # How it measures
 //
@@ -109,7 +111,7 @@ type scenario struct {
 func run(ctx context.Context, args []string) (err error) {
 	b := &bench{scale: fullScale, load: loadAverage()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	which := flags.String("run", "A,B,C,D,E,F,G", "scenarios to run")
+	which := flags.String("run", "A,B,C,D,E,F,G,H", "scenarios to run")
 	quick := flags.Bool("quick", false, "run small and short: a smoke test, not a measurement")
 	out := flags.String("out", "", "write the results as markdown to this file")
 	binary := flags.String("server", "", "use this quckchat instead of building ./cmd/quckchat")
@@ -171,7 +173,7 @@ func run(ctx context.Context, args []string) (err error) {
 func (b *bench) choose(which string) ([]scenario, error) {
 	all := []scenario{
 		{"A", "fan-out", b.fanout}, {"B", "rooms of two", b.pairs}, {"C", "idle", b.idle}, {"D", "history", b.history}, {"E", "reconnect", b.reconnect},
-		{"F", "native and Socket.IO", b.mixed}, {"G", "uploads", b.uploads},
+		{"F", "native and Socket.IO", b.mixed}, {"G", "uploads", b.uploads}, {"H", "TURN", b.relays},
 	}
 	if b.floorOnly {
 		all = all[:2]

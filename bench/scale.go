@@ -38,6 +38,10 @@ type scale struct {
 	// G
 	uploadsAtOnce int
 	uploadSize    int // bytes
+
+	// H
+	relayClients  []int
+	relayMessages int // of each client
 }
 
 type pairLoad struct {
@@ -54,6 +58,7 @@ var fullScale = scale{
 	roomSizes: []int{1000, 100000}, readFor: 10 * time.Second, writeRate: 50,
 	returning: 1000, smallRoom: 4, missed: 20,
 	uploadsAtOnce: 50, uploadSize: 20 << 20,
+	relayClients: []int{10, 40}, relayMessages: 2000,
 }
 
 var quickScale = scale{
@@ -65,4 +70,5 @@ var quickScale = scale{
 	roomSizes: []int{200, 2000}, readFor: time.Second, writeRate: 50,
 	returning: 60, smallRoom: 4, missed: 20,
 	uploadsAtOnce: 5, uploadSize: 2 << 20,
+	relayClients: []int{4}, relayMessages: 200,
 }
