@@ -9,6 +9,7 @@ import (
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // Resume is the payload of call:resume: this device is in a call, and has to signal anew.
@@ -17,7 +18,7 @@ type Resume struct {
 	CallType       string      `json:"callType"`
 	ConversationID string      `json:"conversationId"`
 	Participants   []string    `json:"participants"`
-	ICEServers     []ICEServer `json:"iceServers"`
+	ICEServers     []turn.ICEServer `json:"iceServers"`
 }
 
 // Came is called when a device has opened a socket on which calls are told. It hears what rings for it, and comes back to

@@ -34,6 +34,7 @@ import (
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // The times and sizes of a call.
@@ -57,7 +58,7 @@ type Options struct {
 	// Hears reports whether a session has a socket open on which events of this kind are told.
 	Hears func(sessionID, kind string) bool
 	// ICE returns the STUN and TURN servers for a device, with credentials for one call.
-	ICE func(by api.Caller, callID string) []ICEServer
+	ICE func(by api.Caller, callID string) []turn.ICEServer
 }
 
 // Service holds the calls that are going on.
@@ -69,7 +70,7 @@ type Service struct {
 	log    *slog.Logger
 	chat   *chat.Service
 	hears  func(sessionID, kind string) bool
-	ice    func(by api.Caller, callID string) []ICEServer
+	ice    func(by api.Caller, callID string) []turn.ICEServer
 
 	order sync.Mutex // held by whatever changes the state of a call, with its write
 	mu    sync.Mutex // guards everything below
@@ -90,16 +91,9 @@ func New(o Options) *Service {
 	return s
 }
 
-// ICEServer is an entry of RTCConfiguration.iceServers.
-type ICEServer struct {
-	URLs       []string `json:"urls"`
-	Username   string   `json:"username,omitempty"`
-	Credential string   `json:"credential,omitempty"`
-}
-
 // ICEServers is the answer of GET /calls/ice-servers.
 type ICEServers struct {
-	ICEServers []ICEServer `json:"iceServers"`
+	ICEServers []turn.ICEServer `json:"iceServers"`
 }
 
 // FreshICE returns STUN and TURN servers with new credentials.

@@ -6,6 +6,7 @@ import (
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // CallInput names a call.
@@ -24,7 +25,7 @@ type CallBody struct {
 type Answered struct {
 	Success      bool        `json:"success"`
 	CallID       string      `json:"callId"`
-	ICEServers   []ICEServer `json:"iceServers"`
+	ICEServers   []turn.ICEServer `json:"iceServers"`
 	Participants []string    `json:"participants"` // who is in the call, this person too
 
 	follow func()

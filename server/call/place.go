@@ -12,6 +12,7 @@ import (
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // InitiateInput says whom to call. Without participants it is everybody else in the conversation.
@@ -28,7 +29,7 @@ type InitiateInput struct {
 type Initiated struct {
 	Success    bool        `json:"success"`
 	CallID     string      `json:"callId"`
-	ICEServers []ICEServer `json:"iceServers"`
+	ICEServers []turn.ICEServer `json:"iceServers"`
 }
 
 // Incoming is the payload of call:incoming.

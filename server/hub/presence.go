@@ -53,7 +53,7 @@ func (h *Hub) redeem(_ context.Context, ticket string, by *api.Caller) error {
 	if err := json.Unmarshal(value, &who); err != nil {
 		return api.E("TICKET_INVALID")
 	}
-	who.IP, who.UserAgent, who.Socket = by.IP, by.UserAgent, by.Socket
+	who.IP, who.UserAgent, who.Socket, who.Host = by.IP, by.UserAgent, by.Socket, by.Host
 	*by = who
 	return nil
 }
