@@ -14,10 +14,10 @@ import (
 
 // Resume is the payload of call:resume: this device is in a call, and has to signal anew.
 type Resume struct {
-	CallID         string      `json:"callId"`
-	CallType       string      `json:"callType"`
-	ConversationID string      `json:"conversationId"`
-	Participants   []string    `json:"participants"`
+	CallID         string           `json:"callId"`
+	CallType       string           `json:"callType"`
+	ConversationID string           `json:"conversationId"`
+	Participants   []string         `json:"participants"`
 	ICEServers     []turn.ICEServer `json:"iceServers"`
 }
 

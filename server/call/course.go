@@ -23,10 +23,10 @@ type CallBody struct {
 
 // Answered acknowledges call:answer. What has waited for the device follows it.
 type Answered struct {
-	Success      bool        `json:"success"`
-	CallID       string      `json:"callId"`
+	Success      bool             `json:"success"`
+	CallID       string           `json:"callId"`
 	ICEServers   []turn.ICEServer `json:"iceServers"`
-	Participants []string    `json:"participants"` // who is in the call, this person too
+	Participants []string         `json:"participants"` // who is in the call, this person too
 
 	follow func()
 }

@@ -27,8 +27,8 @@ type InitiateInput struct {
 
 // Initiated acknowledges call:initiate.
 type Initiated struct {
-	Success    bool        `json:"success"`
-	CallID     string      `json:"callId"`
+	Success    bool             `json:"success"`
+	CallID     string           `json:"callId"`
 	ICEServers []turn.ICEServer `json:"iceServers"`
 }
 
