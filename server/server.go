@@ -322,7 +322,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() { s.chat.Run(work) })
 	workers.Go(func() { s.media.Run(work) })
 	workers.Go(func() { s.call.Run(work) })
-	workers.Go(func() { trimMemory(work) })
+	workers.Go(func() { trimMemory(work, s.log) })
 	workers.Go(func() { s.learnPublic(work) })
 
 	quiet := stdlog.New(io.Discard, "", 0) // net/http reports every broken handshake
