@@ -40,6 +40,7 @@ type Server struct {
 	Dir    string
 	URL    string
 	Inner  *server.Server
+	client *http.Client
 	cancel context.CancelFunc
 	done   chan error
 	env    []string
@@ -82,14 +83,14 @@ func (s *Server) Boot() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Inner, s.cancel, s.done, s.URL = inner, cancel, make(chan error, 1), "http://"+inner.Addr().String()
-	client := http.DefaultClient
+	s.client = http.DefaultClient
 	if snapshot.Config.TLSCert != "" {
 		s.URL = "https://" + inner.Addr().String()
-		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+		s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 	}
 	go func() { s.done <- inner.Run(ctx) }()
 	for deadline := time.Now().Add(Patience); ; {
-		if r, err := client.Get(s.URL + "/api/v1/health/ready"); err == nil {
+		if r, err := s.client.Get(s.URL + "/api/v1/health/ready"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return

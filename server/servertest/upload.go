@@ -88,7 +88,7 @@ func (u *User) Request(method, path string, body io.Reader, header http.Header) 
 	if u.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+u.Token)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := u.Server.client.Do(r)
 	if err != nil {
 		u.Server.t.Fatalf("%s %s: %v", method, path, err)
 	}
