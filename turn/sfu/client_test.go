@@ -67,6 +67,7 @@ type received struct {
 type clientOptions struct {
 	via  netip.AddrPort
 	tcp  bool
+	nack bool // asks for lost audio again, which browsers do when their offer says so
 	peer PeerOptions
 }
 
@@ -92,6 +93,9 @@ func tryJoin(t *testing.T, r *Room, id string, o clientOptions) (*client, error)
 	registry := &interceptor.Registry{}
 	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		return nil, err
+	}
+	if o.nack {
+		engine.RegisterFeedback(webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBNACK}, webrtc.RTPCodecTypeAudio)
 	}
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
@@ -194,10 +198,7 @@ func (c *client) run() {
 			var err error
 			switch s := s.(type) {
 			case Offer:
-				if err = c.answer(s); err == nil && again {
-					again = false
-					err = c.offer(&again, nil)
-				}
+				err = c.answer(s)
 			case Answer:
 				err = c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: c.redirect(s.SDP)})
 			case restart:
@@ -206,6 +207,10 @@ func (c *client) run() {
 				if err = s(); err == nil {
 					err = c.offer(&again, nil)
 				}
+			}
+			if err == nil && again && c.pc.SignalingState() == webrtc.SignalingStateStable {
+				again = false
+				err = c.offer(&again, nil)
 			}
 			if err != nil && !c.ended() {
 				c.t.Errorf("%s: %v", c.id, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"regexp"
@@ -23,6 +24,7 @@ func serve(t *testing.T, o Options) *Server {
 	if o.Limits.CPU == 0 {
 		o.Limits.CPU = 1000 // the machine that tests run on is busy
 	}
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +124,6 @@ func TestMLinesAreUsedAgain(t *testing.T) {
 		a.heard(id, Microphone, 10)
 		b.close()
 		a.until(id+" is gone", func() bool { return a.from(id, Microphone) == nil })
-		a.until("the end is agreed", func() bool { return a.peer.pc.SignalingState().String() == "stable" })
 	}
 	if n := strings.Count(a.pc.LocalDescription().SDP, "m=audio"); n > 2 {
 		t.Errorf("six speakers one after another took %d m-lines", n)
@@ -145,34 +146,44 @@ func TestATrackThatEndsAndComesAgain(t *testing.T) {
 }
 
 func TestFivePercentLoss(t *testing.T) {
-	s := serve(t, Options{})
-	r := open1(t, s, RoomOptions{})
-	line := newProxy(t, s.Addrs()[0], 7)
-	line.set(0.05, 0)
-	a := join(t, r, "a", clientOptions{via: line.addr()})
-	b := join(t, r, "b", clientOptions{via: line.addr()})
-	a.publishAudio(20*time.Millisecond, 127)
-	a.publishVideo(Camera, 40*time.Millisecond, 400_000)
-	b.heard("a", Microphone, 400)
-	b.heard("a", Camera, 400)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	line.mu.Lock()
-	defer line.mu.Unlock()
-	if line.lost < 40 {
-		t.Fatalf("the line lost %d packets only", line.lost)
-	}
-	audio, video := b.from("a", Microphone), b.from("a", Camera)
-	t.Logf("line: %d lost of %d; audio: %d packets, %d missing; video: %d packets, %d missing", line.lost, line.lost+line.passed,
-		audio.packets, audio.gaps, video.packets, video.gaps)
-	if audio.gaps*100 > audio.packets*2 {
-		t.Errorf("%d of %d audio packets are missing, more than 2 %%", audio.gaps, audio.packets)
-	}
-	if video.gaps*100 > video.packets*2 {
-		t.Errorf("%d of %d video packets are missing, more than 2 %%", video.gaps, video.packets)
-	}
-	if audio.backwards+video.backwards > 0 {
-		t.Errorf("timestamps went back %d times", audio.backwards+video.backwards)
+	for name, nack := range map[string]bool{"redundancy alone": false, "repeated audio": true} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, Options{})
+			r := open1(t, s, RoomOptions{})
+			line := newProxy(t, s.Addrs()[0], 7)
+			line.set(0.05, 0)
+			a := join(t, r, "a", clientOptions{via: line.addr(), nack: nack})
+			b := join(t, r, "b", clientOptions{via: line.addr(), nack: nack})
+			a.publishAudio(20*time.Millisecond, 127)
+			a.publishVideo(Camera, 40*time.Millisecond, 400_000)
+			b.heard("a", Microphone, 400)
+			b.heard("a", Camera, 400)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			line.mu.Lock()
+			defer line.mu.Unlock()
+			if line.lost < 40 {
+				t.Fatalf("the line lost %d packets only", line.lost)
+			}
+			audio, video := b.from("a", Microphone), b.from("a", Camera)
+			silent := 0 // each packet of Opus carries the one before once more
+			for seq := range audio.missing {
+				if audio.missing[seq+1] {
+					silent++
+				}
+			}
+			t.Logf("line: %d lost of %d; audio: %d packets, %d missing, %d without the next one; video: %d packets, %d missing",
+				line.lost, line.lost+line.passed, audio.packets, audio.gaps, silent, video.packets, video.gaps)
+			if silent*100 > audio.packets*3 || nack && audio.gaps*100 > audio.packets*2 {
+				t.Errorf("of %d audio packets %d are missing, %d cannot be mended", audio.packets, audio.gaps, silent)
+			}
+			if video.gaps*100 > video.packets {
+				t.Errorf("%d of %d video packets are missing, more than 1 %%", video.gaps, video.packets)
+			}
+			if audio.backwards+video.backwards > 0 {
+				t.Errorf("timestamps went back %d times", audio.backwards+video.backwards)
+			}
+		})
 	}
 }
 
