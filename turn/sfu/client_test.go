@@ -35,6 +35,7 @@ type client struct {
 
 	signals chan any // Offer, Answer, or func() from the test
 	done    chan struct{}
+	ran     chan struct{} // run has ended
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
@@ -65,10 +66,11 @@ type received struct {
 }
 
 type clientOptions struct {
-	via  netip.AddrPort
-	tcp  bool
-	nack bool // asks for lost audio again, which browsers do when their offer says so
-	peer PeerOptions
+	via   netip.AddrPort
+	tcp   bool
+	nack  bool // asks for lost audio again, which browsers do when their offer says so
+	peer  PeerOptions
+	brief bool // the test closes it itself, and no trace of it is kept
 }
 
 func join(t *testing.T, r *Room, id string, o clientOptions) *client {
@@ -120,8 +122,11 @@ func tryJoin(t *testing.T, r *Room, id string, o clientOptions) (*client, error)
 		_ = pc.GracefulClose()
 		return nil, err
 	}
-	c.wg.Go(c.run)
-	t.Cleanup(c.close)
+	c.ran = make(chan struct{})
+	go c.run()
+	if !o.brief {
+		t.Cleanup(c.close)
+	}
 	return c, nil
 }
 
@@ -145,6 +150,7 @@ func (c *client) kill() {
 		close(c.done)
 	}
 	c.mu.Unlock()
+	<-c.ran
 	_ = c.pc.GracefulClose()
 	c.wg.Wait()
 }
@@ -189,6 +195,7 @@ func (c *client) describe() string {
 
 // run owns the negotiation.
 func (c *client) run() {
+	defer close(c.ran)
 	again := false
 	for {
 		select {

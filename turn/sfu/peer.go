@@ -121,6 +121,9 @@ func (p *Peer) leave(why error) {
 // end gives back everything; run calls it last.
 func (p *Peer) end() {
 	_ = p.pc.GracefulClose()
+	for _, s := range p.slots { // the client may have closed before these were known to the connection
+		_ = s.sender.Stop()
+	}
 	p.mu.Lock()
 	subs := p.subs
 	p.subs = map[string]*subscription{}

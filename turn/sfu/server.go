@@ -162,6 +162,7 @@ func (s *Server) peerConnection() (*webrtc.PeerConnection, *webrtc.API, *estimat
 	settings.SetICEUDPMux(s.udpMux)
 	settings.SetICETCPMux(s.tcpMux)
 	settings.SetIPFilter(isStandIn)
+	settings.SetICEBindingRequestHandler(new(roam).request)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
 	if err != nil {

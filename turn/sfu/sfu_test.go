@@ -552,7 +552,7 @@ func TestNothingIsLeftOfThoseWhoLeft(t *testing.T) {
 		}
 		var clients []*client
 		for i := range 4 {
-			c := join(t, r, fmt.Sprintf("p%d", i), clientOptions{})
+			c := join(t, r, fmt.Sprintf("p%d", i), clientOptions{brief: true})
 			c.publishAudio(50*time.Millisecond, 127)
 			clients = append(clients, c)
 		}
