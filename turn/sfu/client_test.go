@@ -179,7 +179,13 @@ func (c *client) until(what string, check func() bool) {
 		case <-deadline:
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.t.Fatalf("%s: %s: never; state %s, tracks %v, got %s", c.id, what, c.state, c.tracks, c.describe())
+			for _, s := range c.peer.videos() {
+				s.mu.Lock()
+				c.t.Logf("%s: current %d target %d writer %v usable %v asked %v out %d; source %v last %v plis %d", s.track.id, s.current, s.target, s.writer != nil, s.usable, time.Since(s.asked), s.out.packets.Load(), s.track.rates(time.Now()), s.track.stats(), s.track.layers[0].Load().plis.Load())
+				s.mu.Unlock()
+			}
+			c.t.Fatalf("%s: %s: never; state %s, estimate %d %v, tracks %v, got %s", c.id, what, c.state,
+				c.peer.estimate.bits(), c.peer.estimate.estimator.GetStats(), c.tracks, c.describe())
 		}
 	}
 }

@@ -40,7 +40,7 @@
 // padding leaves no trace; layers change at key frames. What is lost on the way to us is asked for again every 40 ms; what a
 // subscriber lost is sent again from one cache for all subscribers. Key frames are asked for at most twice a second of each
 // layer, whoever wants one. Bandwidth is estimated for each subscriber from transport-wide feedback (Google congestion
-// control), or taken from REMB where the client offers only that; audio is subtracted first. When a better layer is wanted than
+// control), or taken from REMB where the client offers only that; it is of video alone, audio is sent in any case. When a better layer is wanted than
 // the estimate allows, padding finds out whether the line bears it: for ten seconds at most, then less and less often. VP8,
 // H264, VP9 and AV1 are forwarded; only VP8's picture ids are rewritten. Opus is asked to send redundancy and silence.
 //

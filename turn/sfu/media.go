@@ -48,7 +48,9 @@ const (
 )
 
 var (
-	audioFeedback = []webrtc.RTCPFeedback{{Type: "transport-cc"}, {Type: "nack"}}
+	// Audio is not numbered across streams: it would fill the estimator's history, which holds 250 packets, and it is not what
+	// gives way when a line is bad.
+	audioFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
 	videoFeedback = []webrtc.RTCPFeedback{{Type: "transport-cc"}, {Type: "goog-remb"}, {Type: "ccm", Parameter: "fir"},
 		{Type: "nack"}, {Type: "nack", Parameter: "pli"}}
 	videoCodecs = []webrtc.RTPCodecParameters{
@@ -67,8 +69,7 @@ var headerExtensions = []struct {
 	kind webrtc.RTPCodecType
 }{
 	{sdp.SDESMidURI, webrtc.RTPCodecTypeAudio}, {sdp.AudioLevelURI, webrtc.RTPCodecTypeAudio},
-	{sdp.TransportCCURI, webrtc.RTPCodecTypeAudio}, {sdp.SDESMidURI, webrtc.RTPCodecTypeVideo},
-	{sdp.SDESRTPStreamIDURI, webrtc.RTPCodecTypeVideo}, {sdp.SDESRepairRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
+	{sdp.SDESMidURI, webrtc.RTPCodecTypeVideo}, {sdp.SDESRTPStreamIDURI, webrtc.RTPCodecTypeVideo}, {sdp.SDESRepairRTPStreamIDURI, webrtc.RTPCodecTypeVideo},
 	{sdp.TransportCCURI, webrtc.RTPCodecTypeVideo}, {absSendTimeURI, webrtc.RTPCodecTypeVideo},
 }
 

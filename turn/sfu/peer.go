@@ -222,19 +222,16 @@ func (p *Peer) View(trackID string, v View) error {
 	return nil
 }
 
-// allocate divides the bandwidth among the videos; audio comes first. first is who speaks.
+// allocate divides the estimate, which is of video alone, among the videos. Audio is sent whatever it says: so it comes first.
+// first is who speaks.
 func (p *Peer) allocate(now time.Time, first string) {
 	p.mu.Lock()
 	subs := p.all()
 	p.mu.Unlock()
-	audio := int64(0)
 	var wants []*want
 	var videos []*subscription
 	for _, s := range subs {
 		if !s.video {
-			if l := s.track.layers[0].Load(); l != nil {
-				audio += l.in.bits.Load() * 6 / 5
-			}
 			continue
 		}
 		view := s.view.Load()
@@ -250,12 +247,11 @@ func (p *Peer) allocate(now time.Time, first string) {
 	for i, w := range wants {
 		byWant[w] = videos[i]
 	}
-	bits := p.estimate.bits()
-	short := allocate(bits*95/100-audio, wants)
+	short := allocate(p.estimate.bits()*95/100, wants)
 	for _, w := range wants {
 		byWant[w].aim(w.chosen, now)
 	}
-	if wanted := (short + audio) * 110 / 100; short > 0 && p.State() == Connected && p.estimate.mayProbe(now) {
+	if wanted := short * 110 / 100; short > 0 && p.State() == Connected && p.estimate.mayProbe(now) {
 		if !p.begin(func() { p.probe(wanted) }) {
 			p.estimate.probed(now, false)
 		}
