@@ -16,6 +16,7 @@
 //	F  mixed.go      one room heard by native sockets alone, and half of it by Socket.IO
 //	G  uploads.go    many large files at a time
 //	H  turn.go       packets of calls through the TURN server, beside coturn (Debian's package coturn must be installed)
+//	I  sfu.go        group calls through the SFU, in a process of its own (sfuserver.go): CPU per forwarded packet
 //
 // # How it measures
 //
@@ -56,8 +57,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 { // the floors: this program, started by itself
-		floors := map[string]func([]string) error{"-floor-hub": runFloorHub, "-floor-sql": runFloorSQL}
+	if len(os.Args) > 1 { // the floors and the SFU: this program, started by itself
+		floors := map[string]func([]string) error{"-floor-hub": runFloorHub, "-floor-sql": runFloorSQL, "-sfu": runSFU}
 		if floor := floors[os.Args[1]]; floor != nil {
 			if err := floor(os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, "bench:", err)
@@ -86,6 +87,8 @@ type bench struct {
 	scale
 	floorOnly bool
 	million   bool
+
+	sfuProfile string
 
 	root, self, tmp, binary string
 	load                    string // when it began
@@ -118,6 +121,7 @@ func run(ctx context.Context, args []string) (err error) {
 	dir := flags.String("dir", "", "make the data directories here instead of in the system's temporary directory; use a real disk")
 	rounds := flags.Int("rounds", 0, "repeat what has a fixed rate so often (default 3, 1 with -quick)")
 	flags.BoolVar(&b.floorOnly, "floor", false, "measure the floors only, in A and B, without a server")
+	flags.StringVar(&b.sfuProfile, "sfu-profile", "", "in H, write a CPU profile of the SFU to this file")
 	flags.BoolVar(&b.million, "million", false, "in D, also fill a room with a million messages and time the start (minutes more)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -174,6 +178,7 @@ func (b *bench) choose(which string) ([]scenario, error) {
 	all := []scenario{
 		{"A", "fan-out", b.fanout}, {"B", "rooms of two", b.pairs}, {"C", "idle", b.idle}, {"D", "history", b.history}, {"E", "reconnect", b.reconnect},
 		{"F", "native and Socket.IO", b.mixed}, {"G", "uploads", b.uploads}, {"H", "TURN", b.relays},
+		{"I", "huddles", b.huddle},
 	}
 	if b.floorOnly {
 		all = all[:2]

@@ -42,6 +42,10 @@ type scale struct {
 	// H
 	relayClients  []int
 	relayMessages int // of each client
+
+	// I
+	huddles   []int // parties
+	huddleFor time.Duration
 }
 
 type pairLoad struct {
@@ -59,6 +63,7 @@ var fullScale = scale{
 	returning: 1000, smallRoom: 4, missed: 20,
 	uploadsAtOnce: 50, uploadSize: 20 << 20,
 	relayClients: []int{10, 40}, relayMessages: 2000,
+	huddles: []int{6, 10}, huddleFor: 15 * time.Second,
 }
 
 var quickScale = scale{
@@ -71,4 +76,5 @@ var quickScale = scale{
 	returning: 60, smallRoom: 4, missed: 20,
 	uploadsAtOnce: 5, uploadSize: 2 << 20,
 	relayClients: []int{4}, relayMessages: 200,
+	huddles: []int{4}, huddleFor: 2 * time.Second,
 }
