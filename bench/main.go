@@ -114,7 +114,7 @@ type scenario struct {
 func run(ctx context.Context, args []string) (err error) {
 	b := &bench{scale: fullScale, load: loadAverage()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	which := flags.String("run", "A,B,C,D,E,F,G,H", "scenarios to run")
+	which := flags.String("run", "A,B,C,D,E,F,G,H,I", "scenarios to run")
 	quick := flags.Bool("quick", false, "run small and short: a smoke test, not a measurement")
 	out := flags.String("out", "", "write the results as markdown to this file")
 	binary := flags.String("server", "", "use this quckchat instead of building ./cmd/quckchat")

@@ -35,7 +35,7 @@ const (
 // huddle is scenario H: a call of many, with the SFU in a process of its own, so that its CPU is not mixed with that of the
 // clients, which encrypt, decrypt and report like browsers.
 func (b *bench) huddle(ctx context.Context) error {
-	t := b.report.table("H. Huddles", "parties", "forwarded", "CPU of the SFU", "per forwarded packet", "lost", "RSS", "per party")
+	t := b.report.table("I. Huddles", "parties", "forwarded", "CPU of the SFU", "per forwarded packet", "lost", "RSS", "per party")
 	for _, parties := range b.huddles {
 		var each, forwarded, cores []float64
 		var lost int64

@@ -47,9 +47,9 @@ func (s *Server) healthRoutes() []api.Row {
 		}, api.Doc(doc))
 	}
 	database, memory := part{"database", s.checkDatabase}, part{"memory", s.checkMemory}
-	disk, application, relay := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"turn", s.checkTURN}
+	disk, application, relay, huddles := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"turn", s.checkTURN}, part{"huddles", s.checkSFU}
 	return []api.Row{
-		row("", "The state of everything.", database, memory, disk, relay, application),
+		row("", "The state of everything.", database, memory, disk, relay, huddles, application),
 		row("/live", "Whether the process answers.", application),
 		row("/ready", "Whether the server takes work.", database, disk),
 		row("/db", "Whether the database answers.", database),

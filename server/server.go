@@ -36,6 +36,7 @@ import (
 	"github.com/quckchat/quckchat/storage"
 	"github.com/quckchat/quckchat/storage/blob"
 	"github.com/quckchat/quckchat/turn"
+	"github.com/quckchat/quckchat/turn/sfu"
 )
 
 // Options are what New needs beside the configuration.
@@ -69,6 +70,8 @@ type Server struct {
 	limit       *limiter     // nil when rate limits are off
 	turn        *turn.Server // nil when it is off or could not start
 	turnErr     error        // why it could not
+	sfu         *sfu.Server  // nil when it is off or could not start
+	sfuErr      error        // why it could not
 	certificate atomic.Pointer[tls.Certificate]
 	table       *api.Table
 
@@ -159,10 +162,12 @@ func (s *Server) open(dir string, o Options) (err error) {
 	}
 	s.hub = hub.New(options)
 	s.events.Register(s.hub.Events()...)
-	s.call = call.New(call.Options{
-		DB: s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Chat: s.chat, Hears: s.hub.Hears, ICE: s.iceServers,
-	})
 	s.openTURN(secrets)
+	s.openSFU()
+	s.call = call.New(call.Options{
+		SFU: s.sfu,
+		DB:  s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Chat: s.chat, Hears: s.hub.Hears, ICE: s.iceServers,
+	})
 	return s.calendar()
 }
 

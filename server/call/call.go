@@ -35,6 +35,7 @@ import (
 	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/storage"
 	"github.com/quckchat/quckchat/turn"
+	"github.com/quckchat/quckchat/turn/sfu"
 )
 
 // The times and sizes of a call.
@@ -59,6 +60,7 @@ type Options struct {
 	Hears func(sessionID, kind string) bool
 	// ICE returns the STUN and TURN servers for a device, with credentials for one call.
 	ICE func(by api.Caller, callID string) []turn.ICEServer
+	SFU *sfu.Server // nil where there is none
 }
 
 // Service holds the calls that are going on.
@@ -71,6 +73,7 @@ type Service struct {
 	chat   *chat.Service
 	hears  func(sessionID, kind string) bool
 	ice    func(by api.Caller, callID string) []turn.ICEServer
+	sfu    *sfu.Server
 
 	order sync.Mutex // held by whatever changes the state of a call, with its write
 	mu    sync.Mutex // guards everything below
@@ -83,7 +86,7 @@ type Service struct {
 // New makes the service and registers its events.
 func New(o Options) *Service {
 	s := &Service{
-		db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, chat: o.Chat, hears: o.Hears, ice: o.ICE,
+		db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, chat: o.Chat, hears: o.Hears, ice: o.ICE, sfu: o.SFU,
 		live: map[string]*session{}, wake: make(chan struct{}, 1),
 		huddles: huddles{rooms: map[string]*room{}},
 	}

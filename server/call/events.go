@@ -90,7 +90,7 @@ type HuddleInvitation struct {
 
 // Events are what this package tells.
 func (s *Service) Events() []event.Kind {
-	return []event.Kind{
+	kinds := []event.Kind{
 		{Name: kindIncoming, Doc: "Somebody calls you, on all your devices; again on each that connects while it rings.", Value: Incoming{}},
 		{Name: kindJoined, Doc: "Somebody has answered; to those in the call.", Value: Member{}},
 		{Name: kindLeft, Doc: "Somebody has left a call that goes on; to those in it.", Value: Member{}},
@@ -126,4 +126,5 @@ func (s *Service) Events() []event.Kind {
 		{Name: kindMeshVideo, Doc: "Somebody's camera was turned on or off; to the others in the huddle.", Value: MeshToggled{}},
 		{Name: kindMeshListed, Doc: "Who is in the mesh, when you have asked.", Value: MeshPeople{}},
 	}
+	return append(kinds, sfuEvents()...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn/sfu"
 )
 
 // A huddle is a room that people come to and leave as they like; it ends with the last of them. Shipped clients send each
@@ -31,15 +32,17 @@ type room struct {
 	id, roomID, chatID, kind string
 	initiator                string
 	began                    time.Time
-	seats                    []*seat  // in the order of their coming
-	knocks                   []string // who asks to be let in, the latest last
+	seats                    []*seat   // in the order of their coming
+	knocks                   []string  // who asks to be let in, the latest last
+	media                    *sfu.Room // once somebody has connected to it
 }
 
 // seat is somebody who is in a huddle.
 type seat struct {
 	userID, device, socket string
 	audio, video, muted    bool
-	meshed                 bool // it has entered the mesh
+	meshed                 bool      // it has entered the mesh
+	media                  *sfu.Peer // once it has connected to the SFU
 	away                   bool
 	due                    time.Time // the end of that
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *Service) huddleRoutes() []api.Row {
-	return []api.Row{
+	rows := []api.Row{
 		api.Op("POST /huddle", "huddle:create", api.RoleUser, api.TierWrite, s.StartHuddle, api.Doc("Open a huddle, in a conversation or by itself, and come to it.")),
 		api.Op("POST /huddle/join", "huddle:join", api.RoleUser, api.TierWrite, s.JoinHuddle, api.Doc("Come to a huddle of one's conversation, or one was invited to.")),
 		api.Op("POST /huddle/{roomId}/leave", "huddle:leave", api.RoleUser, api.TierWrite, s.LeaveHuddle, api.Doc("Leave a huddle; the last one ends it.")),
@@ -39,6 +39,7 @@ func (s *Service) huddleRoutes() []api.Row {
 		api.Op("", "huddle:toggle-video", api.RoleUser, api.TierWrite, s.MeshVideo, api.Doc("Say whether one's camera is on (toggle-video).")),
 		api.Op("", "huddle:participants", api.RoleUser, api.TierRead, s.Participants, api.Doc("Who is in the mesh; the answer comes as an event (get-participants).")),
 	}
+	return append(rows, s.sfuRoutes()...)
 }
 
 // SeatSwitches are what somebody has on.

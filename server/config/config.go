@@ -73,6 +73,7 @@ type Config struct {
 	LogFormat string `key:"log_format" default:"text" enum:"text,json" help:"How a log line is written"`
 
 	TURN   TURN   `key:"turn"`
+	SFU    SFU    `key:"sfu"`
 	Socket Socket `key:"socket"`
 	Media  Media  `key:"media"`
 	S3     S3     `key:"s3"`
@@ -80,6 +81,12 @@ type Config struct {
 
 	Transcription Transcription `key:"transcription"`
 	Admin         Admin         `key:"admin"`
+}
+
+// SFU is the settings of group calls.
+type SFU struct {
+	Listen string `key:"listen" default:":3479" check:"address or off" help:"Address for the media of huddles, one UDP port and one TCP port; off is none"`
+	Uplink Bytes  `key:"uplink" default:"0" min:"0" max:"100GiB" help:"Bytes a second that huddles may send altogether; who would exceed it is refused, so that the calls there are stay good; 0 is no limit"`
 }
 
 // TURN is the settings of the STUN and TURN server.

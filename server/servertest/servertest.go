@@ -66,7 +66,7 @@ func StartIn(t testing.TB, dir string, env ...string) *Server {
 // Boot starts the server on its directory.
 func (s *Server) Boot() {
 	s.t.Helper()
-	env := append([]string{"QUCKCHAT_DATA=" + s.Dir, "QUCKCHAT_LISTEN=127.0.0.1:0", "QUCKCHAT_TURN_LISTEN=off", "QUCKCHAT_REGISTRATION=open", "QUCKCHAT_RATE_LIMITS=off"}, s.env...)
+	env := append([]string{"QUCKCHAT_DATA=" + s.Dir, "QUCKCHAT_LISTEN=127.0.0.1:0", "QUCKCHAT_TURN_LISTEN=off", "QUCKCHAT_SFU_LISTEN=off", "QUCKCHAT_REGISTRATION=open", "QUCKCHAT_RATE_LIMITS=off"}, s.env...)
 	src := config.Sources{Env: env}
 	snapshot, err := config.Load(src)
 	if err != nil {
