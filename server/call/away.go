@@ -12,7 +12,8 @@ import (
 	"github.com/quckchat/quckchat/turn"
 )
 
-// Resume is the payload of call:resume: this device is in a call, and has to signal anew.
+// Resume is the payload of call:resume: this device is in a call. The part of it that holds the call (one tab of several)
+// signals anew.
 type Resume struct {
 	CallID         string           `json:"callId"`
 	CallType       string           `json:"callType"`
@@ -33,6 +34,10 @@ func (s *Service) Came(ctx context.Context, by api.Caller) {
 			rings = append(rings, c)
 		case p.state == joined && p.device == by.SessionID && p.away:
 			s.back(c, p, by)
+		case p.state == joined && p.device == by.SessionID:
+			// The old socket may be dead and not know it, as after a change of networks: both hear now, until one acts.
+			p.socket = ""
+			s.resume(c, p, by)
 		}
 	}
 	s.mu.Unlock()
@@ -54,9 +59,16 @@ func (s *Service) Came(ctx context.Context, by api.Caller) {
 // back takes a device into its call again. The caller holds mu.
 func (s *Service) back(c *session, p *party, by api.Caller) {
 	p.due, p.away, p.socket = time.Time{}, false, by.Socket
-	s.events.Tell(p.address(kindResume, Resume{c.id, c.kind, c.conversationID, c.there(), s.ice(by, c.id)}))
+	s.resume(c, p, by)
 	s.tellOthers(c, p.userID, kindReconnected, Member{c.id, p.userID})
 	s.flush(p)
+}
+
+// resume tells a socket that its device is in a call. The caller holds mu.
+func (s *Service) resume(c *session, p *party, by api.Caller) {
+	e := p.address(kindResume, Resume{c.id, c.kind, c.conversationID, c.there(), s.ice(by, c.id)})
+	e.Socket = by.Socket
+	s.events.Tell(e)
 }
 
 // Gone is called when a socket has closed on which calls were told.

@@ -240,9 +240,10 @@ func (s *Service) finish(ctx context.Context, c *session, endedBy, status, reaso
 	if status == "" || status == "completed" && c.answered.IsZero() || status == "rejected" && !c.answered.IsZero() {
 		status = c.outcome()
 	}
+	var told []string
 	for _, p := range c.people {
 		if p.state == ringing || p.state == joined { // the others have been told
-			s.tell(p.userID, kindEnded, Ended{c.id, endedBy, reason}, "")
+			told = append(told, p.userID)
 		}
 		p.stop()
 		switch p.state {
@@ -257,6 +258,9 @@ func (s *Service) finish(ctx context.Context, c *session, endedBy, status, reaso
 	err := s.db.Write(context.WithoutCancel(ctx), "call.finish", func(tx *storage.Tx) error { return s.recordEnd(tx, c, endedBy, status) })
 	if err != nil {
 		s.log.Error("write down a call: the calendar will", "call", c.id, "error", err)
+	}
+	for _, userID := range told {
+		s.tell(userID, kindEnded, Ended{c.id, endedBy, reason}, "")
 	}
 }
 

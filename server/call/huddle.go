@@ -211,7 +211,7 @@ func (s *Service) letGo(r *room, was *seat) {
 	if was.meshed {
 		s.tellMesh(r, was.userID, kindMeshLeft, MeshMember{UserID: was.userID, Timestamp: api.Time(s.db.Now())})
 	}
-	s.unplug(r, was)
+	s.unplug(was)
 }
 
 // freeSeat lets go of another huddle that this person has lost. The caller holds order. Codes: ALREADY_IN_HUDDLE.
@@ -227,7 +227,8 @@ func (s *Service) freeSeat(ctx context.Context, by api.Caller, roomID string) er
 	case !lost:
 		return api.E("ALREADY_IN_HUDDLE")
 	}
-	return s.leaveHuddle(ctx, r, by.UserID)
+	s.leaveHuddle(ctx, r, by.UserID)
+	return nil
 }
 
 // seatOf finds the huddle that somebody is in. The caller holds mu.
@@ -254,20 +255,22 @@ func (s *Service) LeaveHuddle(ctx context.Context, by api.Caller, in *RoomInput)
 	there := r != nil && r.seat(by.UserID) != nil
 	s.huddles.mu.Unlock()
 	if there {
-		if err := s.leaveHuddle(ctx, r, by.UserID); err != nil {
-			return nil, err
-		}
+		s.leaveHuddle(ctx, r, by.UserID)
 	}
 	return s.huddle(ctx, by, in.RoomID)
 }
 
 // leaveHuddle takes somebody out of a huddle. The caller holds order.
-func (s *Service) leaveHuddle(ctx context.Context, r *room, userID string) error {
+func (s *Service) leaveHuddle(ctx context.Context, r *room, userID string) {
+	err := s.db.Write(context.WithoutCancel(ctx), "huddle.leave", func(tx *storage.Tx) error { return recordLeft(tx, r.id, userID) })
+	if err != nil {
+		s.log.Error("write down who left a huddle: its end will", "huddle", r.id, "error", err)
+	}
 	s.huddles.mu.Lock()
 	i := slices.IndexFunc(r.seats, func(p *seat) bool { return p.userID == userID })
 	if i < 0 {
 		s.huddles.mu.Unlock()
-		return nil
+		return
 	}
 	gone := r.seats[i]
 	r.seats = slices.Delete(r.seats, i, i+1)
@@ -277,23 +280,27 @@ func (s *Service) leaveHuddle(ctx context.Context, r *room, userID string) error
 	}
 	s.events.Tell(gone.address(kindHuddleEnded, HuddleOver{r.roomID, "left"}))
 	s.tellRoom(r, userID, kindHuddleChanged, HuddleMember{RoomID: r.roomID, UserID: userID, Left: true})
-	s.unplug(r, gone)
+	s.unplug(gone)
 	s.huddles.mu.Unlock()
 	if over {
-		return s.endHuddle(ctx, r, userID)
+		s.endHuddle(ctx, r)
 	}
-	return s.db.Write(context.WithoutCancel(ctx), "huddle.leave", func(tx *storage.Tx) error { return recordLeft(tx, r.id, userID) })
 }
 
 // endHuddle ends a huddle for everybody and says so in its conversation. The caller holds order.
-func (s *Service) endHuddle(ctx context.Context, r *room, endedBy string) error {
+func (s *Service) endHuddle(ctx context.Context, r *room) {
+	// It is over for people whether or not that can be written down.
+	err := s.db.Write(context.WithoutCancel(ctx), "huddle.end", func(tx *storage.Tx) error { return s.recordHuddleEnd(tx, r.id) })
+	if err != nil {
+		s.log.Error("write down a huddle: the calendar will", "huddle", r.id, "error", err)
+	}
 	s.huddles.mu.Lock()
 	delete(s.huddles.rooms, r.roomID)
 	seats := r.seats
 	r.seats = nil
 	for _, p := range seats {
 		s.events.Tell(p.address(kindHuddleEnded, HuddleOver{r.roomID, "ended"}))
-		s.unplug(r, p)
+		s.unplug(p)
 	}
 	s.closeRoom(r)
 	s.huddles.mu.Unlock()
@@ -302,11 +309,6 @@ func (s *Service) endHuddle(ctx context.Context, r *room, endedBy string) error 
 			Event: event.Event{Kind: kindHuddleOver, Scope: event.ScopeConversation, ScopeID: r.chatID}, Value: HuddleOver{r.roomID, "ended"},
 		})
 	}
-	err := s.db.Write(context.WithoutCancel(ctx), "huddle.end", func(tx *storage.Tx) error { return s.recordHuddleEnd(tx, r.id) })
-	if err != nil {
-		s.log.Error("write down a huddle: the calendar will", "huddle", r.id, "error", err)
-	}
-	return nil
 }
 
 // EndHuddle ends a huddle for everybody: its initiator may, and the admins of its group. Codes: HUDDLE_NOT_FOUND,
@@ -319,9 +321,7 @@ func (s *Service) EndHuddle(ctx context.Context, by api.Caller, in *RoomInput) (
 		return nil, err
 	}
 	if r != nil {
-		if err := s.endHuddle(ctx, r, by.UserID); err != nil {
-			return nil, err
-		}
+		s.endHuddle(ctx, r)
 	}
 	return s.huddle(ctx, by, in.RoomID)
 }
@@ -343,9 +343,7 @@ func (s *Service) ForceLeave(ctx context.Context, by api.Caller, _ *struct{}) (L
 		if r == nil {
 			return Left{n}, nil
 		}
-		if err := s.leaveHuddle(ctx, r, by.UserID); err != nil {
-			return Left{n}, err
-		}
+		s.leaveHuddle(ctx, r, by.UserID)
 		n++
 	}
 }

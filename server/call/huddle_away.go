@@ -16,10 +16,14 @@ func (s *Service) CameToHuddle(by api.Caller) {
 	s.huddles.mu.Lock()
 	defer s.huddles.mu.Unlock()
 	r, p := s.seatOf(by.UserID)
-	if p == nil || p.device != by.SessionID || !p.away {
+	if p == nil || p.device != by.SessionID {
 		return
 	}
-	p.away, p.due, p.socket = false, time.Time{}, ""
+	p.socket = "" // the old one may be dead and not know it
+	if !p.away {
+		return
+	}
+	p.away, p.due = false, time.Time{}
 	s.tellRoom(r, p.userID, kindHuddleChanged, HuddleMember{RoomID: r.roomID, UserID: p.userID})
 }
 
@@ -77,9 +81,7 @@ func (s *Service) expireSeats(now time.Time) (next time.Duration) {
 		lost := p != nil && p.away && !p.due.After(now)
 		s.huddles.mu.Unlock()
 		if lost {
-			if err := s.leaveHuddle(context.Background(), e.r, e.userID); err != nil {
-				s.log.Warn("write down who left a huddle: the next start will", "huddle", e.r.id, "error", err)
-			}
+			s.leaveHuddle(context.Background(), e.r, e.userID)
 		}
 		s.huddles.order.Unlock()
 	}
@@ -107,11 +109,10 @@ func (s *Service) loadHuddles(ctx context.Context) error {
 		}
 	}
 	s.huddles.mu.Unlock()
-	var errs []error
 	for _, r := range empty {
-		errs = append(errs, s.endHuddle(ctx, r, ""))
+		s.endHuddle(ctx, r)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // activeHuddles reads the huddles that have not ended, and who is in them.

@@ -245,7 +245,7 @@ func (s *Service) mediaGone(roomID, userID string, _ error) {
 }
 
 // unplug takes a seat out of the SFU. The caller holds mu.
-func (s *Service) unplug(_ *room, p *seat) {
+func (s *Service) unplug(p *seat) {
 	if p.media != nil {
 		p.media.Close()
 		p.media = nil

@@ -91,6 +91,7 @@ func (s *Service) pass(ctx context.Context, by api.Caller, target, kind string, 
 	if !me.on(by) {
 		return Done{}, api.E("NOT_IN_CALL")
 	}
+	me.socket = by.Socket
 	p := c.party(target)
 	if p == nil || p == me || p.state != joined && p.state != ringing {
 		return Done{}, api.E("CALL_PARTICIPANT_NOT_FOUND")
