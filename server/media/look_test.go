@@ -1,15 +1,10 @@
 package media_test
 
 import (
-	"bufio"
-	"encoding/binary"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/quckchat/quckchat/server/servertest"
@@ -54,61 +49,9 @@ func TestAVideoSaysHowLongAndLargeItIsAndShowsAPoster(t *testing.T) {
 	}
 }
 
-// clamd is a stand-in that speaks INSTREAM strictly and finds one word; the real one is tested in server/media/virus.
-type clamd struct {
-	net.Listener
-	away atomic.Bool
-}
-
-func startClamd(t *testing.T) *clamd {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &clamd{Listener: l}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go c.answer(conn)
-		}
-	}()
-	return c
-}
-
-func (c *clamd) answer(conn net.Conn) {
-	defer conn.Close()
-	r := bufio.NewReader(conn)
-	if command, err := r.ReadString(0); err != nil || c.away.Load() || command != "zINSTREAM\x00" {
-		return
-	}
-	var content strings.Builder
-	for {
-		var size uint32
-		if binary.Read(r, binary.BigEndian, &size) != nil {
-			return
-		}
-		if size == 0 {
-			break
-		}
-		if _, err := io.CopyN(&content, r, int64(size)); err != nil {
-			return
-		}
-	}
-	if strings.Contains(content.String(), "plague") {
-		_, _ = conn.Write([]byte("stream: Plague-Test FOUND\x00"))
-		return
-	}
-	_, _ = conn.Write([]byte("stream: OK\x00"))
-}
-
 func TestNobodyIsServedWhatTheVirusScannerHasNotSeen(t *testing.T) {
-	c := startClamd(t)
-	s := servertest.Start(t, "QUCKCHAT_MEDIA_CLAMAV="+c.Addr().String())
+	c := servertest.StartClamd(t)
+	s := servertest.Start(t, c.Setting())
 	ada, bob := s.Register("ada"), s.Register("bob")
 	clean := upload(ada, "/upload/file", "a.txt", []byte("healthy"))
 	if r := get(s.Nobody(), clean.URL); string(r.Body) != "healthy" {
@@ -118,7 +61,7 @@ func TestNobodyIsServedWhatTheVirusScannerHasNotSeen(t *testing.T) {
 	eventually(t, func() bool { return len(blobs(t, s)) == 1 })
 
 	// While it is away everything waits, also over a restart, and a message may be sent already.
-	c.away.Store(true)
+	c.Away(true)
 	var waiting uploaded
 	ada.Upload("/upload/file", servertest.File{Part: "file", Name: "c.txt", Content: []byte("patient")}).OK(&waiting)
 	if waiting.State != "processing" {
@@ -130,7 +73,7 @@ func TestNobodyIsServedWhatTheVirusScannerHasNotSeen(t *testing.T) {
 	s.Stop()
 	s.Boot()
 	get(s.Nobody(), address).Fails(503, "MEDIA_PROCESSING")
-	c.away.Store(false)
+	c.Away(false)
 	s.Advance(1 << 40) // some minutes: the next attempt
 	ada.Refreshed()
 	eventually(t, func() bool {

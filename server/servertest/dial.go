@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/storage"
 )
 
 // Dial opens a socket without a sign of who asks but what query and header say, and without waiting for the greeting.
@@ -54,6 +56,23 @@ func (s *Socket) Pending() []Frame {
 	frames := slices.DeleteFunc(s.before, func(f Frame) bool { return f.Event == settled })
 	s.before = nil
 	return frames
+}
+
+// Emitted waits until the log has so many events of a kind: for what comes by itself.
+func (s *Server) Emitted(kind string, count int) {
+	s.t.Helper()
+	for deadline := time.Now().Add(Patience); ; time.Sleep(5 * time.Millisecond) {
+		var have int
+		err := s.Inner.Store().Read(context.Background(), func(v storage.View) error {
+			return v.QueryRow("SELECT count(*) FROM event WHERE kind = ?", kind).Scan(&have)
+		})
+		switch {
+		case err == nil && have == count:
+			return
+		case err != nil || have > count || time.Now().After(deadline):
+			s.t.Fatalf("%d of %d %s: %v", have, count, kind, err)
+		}
+	}
 }
 
 // mark tells somebody's devices a mark that follows all that was committed before.

@@ -2,6 +2,10 @@ package servertest
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -9,6 +13,9 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/quckchat/quckchat/storage"
 )
 
 // File is a file to upload.
@@ -20,6 +27,14 @@ type File struct {
 // Upload sends files as a form.
 func (u *User) Upload(path string, files ...File) Reply {
 	u.Server.t.Helper()
+	r, err := u.upload(path, files...)
+	if err != nil {
+		u.Server.t.Fatal(err)
+	}
+	return r
+}
+
+func (u *User) upload(path string, files ...File) (Reply, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	for _, f := range files {
@@ -28,13 +43,36 @@ func (u *User) Upload(path string, files ...File) Reply {
 			_, err = part.Write(f.Content)
 		}
 		if err != nil {
-			u.Server.t.Fatal(err)
+			return Reply{}, err
 		}
 	}
 	if err := form.Close(); err != nil {
-		u.Server.t.Fatal(err)
+		return Reply{}, err
 	}
-	return u.Request("POST", "/api/v1"+path, &body, http.Header{"Content-Type": {form.FormDataContentType()}})
+	return u.request("POST", "/api/v1"+path, &body, http.Header{"Content-Type": {form.FormDataContentType()}})
+}
+
+// Begun begins an upload with a scanner that holds its answer, and returns the address as soon as it is stored. The answer
+// to the upload comes on the channel.
+func (u *User) Begun(path string, f File) (address string, answer <-chan Reply) {
+	u.Server.t.Helper()
+	done := make(chan Reply, 1)
+	go func() {
+		if r, err := u.upload(path, f); err == nil { // the server may have stopped
+			done <- r
+		}
+	}()
+	for deadline := time.Now().Add(Patience); ; time.Sleep(time.Millisecond) {
+		err := u.Server.Inner.Store().Read(context.Background(), func(v storage.View) error {
+			return v.QueryRow("SELECT '/uploads/files/' || name FROM upload WHERE user_id = ? AND original_name = ? AND state = 'processing'", u.ID, f.Name).Scan(&address)
+		})
+		if err == nil {
+			return address, done
+		}
+		if !errors.Is(err, sql.ErrNoRows) || time.Now().After(deadline) {
+			u.Server.t.Fatalf("%s is not stored: %v", f.Name, err)
+		}
+	}
 }
 
 // Uploaded uploads a file and returns its address.
@@ -78,9 +116,17 @@ func PNG(width, height int) []byte {
 // Request sends any request; the path begins at the root of the server.
 func (u *User) Request(method, path string, body io.Reader, header http.Header) Reply {
 	u.Server.t.Helper()
-	r, err := http.NewRequest(method, u.Server.URL+path, body)
+	r, err := u.request(method, path, body, header)
 	if err != nil {
 		u.Server.t.Fatal(err)
+	}
+	return r
+}
+
+func (u *User) request(method, path string, body io.Reader, header http.Header) (Reply, error) {
+	r, err := http.NewRequest(method, u.Server.URL+path, body)
+	if err != nil {
+		return Reply{}, err
 	}
 	for name, values := range header {
 		r.Header[name] = values
@@ -90,12 +136,12 @@ func (u *User) Request(method, path string, body io.Reader, header http.Header) 
 	}
 	answer, err := u.Server.client.Do(r)
 	if err != nil {
-		u.Server.t.Fatalf("%s %s: %v", method, path, err)
+		return Reply{}, err
 	}
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
 	if err != nil {
-		u.Server.t.Fatalf("%s %s: %v", method, path, err)
+		return Reply{}, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	return Reply{u.Server.t, method + " " + path, answer.StatusCode, answer.Header, raw}
+	return Reply{u.Server.t, method + " " + path, answer.StatusCode, answer.Header, raw}, nil
 }

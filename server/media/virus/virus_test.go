@@ -4,76 +4,26 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/quckchat/quckchat/server/media/virus"
+	"github.com/quckchat/quckchat/server/servertest"
 )
 
 var ctx = context.Background()
 
-// The test file on which all scanners have agreed, in two pieces, so that none finds it here.
-const eicar = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-` + `ANTIVIRUS-TEST-FILE!$H+H*`
+const eicar = servertest.EICAR
 
 // startDaemon runs a clamd of its own that knows one signature.
 func startDaemon(t *testing.T, streamMax string) *virus.Scanner {
 	t.Helper()
-	program, err := exec.LookPath("clamd")
-	if err != nil {
-		if program = "/usr/sbin/clamd"; !executable(program) {
-			t.Skip("SKIPPED: clamd was not found, viruses are only tried with a fake: apt-get install clamav-daemon")
-		}
-	}
-	dir, err := os.MkdirTemp("", "clamd") // the path of a socket is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "clamd.sock")
-	config := filepath.Join(dir, "clamd.conf")
-	err = errors.Join(
-		os.Mkdir(filepath.Join(dir, "db"), 0o700),
-		os.WriteFile(filepath.Join(dir, "db", "test.ndb"), []byte("Test.Eicar:0:*:"+hex.EncodeToString([]byte(eicar))+"\n"), 0o600),
-		os.WriteFile(config, fmt.Appendf(nil, "Foreground yes\nLocalSocket %s\nDatabaseDirectory %s\nStreamMaxLength %s\n",
-			socket, filepath.Join(dir, "db"), streamMax), 0o600),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	daemon := exec.Command(program, "--config-file", config)
-	daemon.Stdout, daemon.Stderr = &log, &log
-	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when a test panics
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop := func() { _ = daemon.Process.Kill(); _ = daemon.Wait() }
-	t.Cleanup(stop)
-	s := &virus.Scanner{Network: "unix", Address: socket, Timeout: 20 * time.Second}
-	for range 600 {
-		if s.Ping(ctx) == nil {
-			return s
-		}
-		<-time.After(50 * time.Millisecond)
-	}
-	stop()
-	t.Fatalf("clamd does not answer: %s", log.String())
-	return nil
-}
-
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode()&0o111 != 0
+	return &virus.Scanner{Network: "unix", Address: servertest.StartClamAV(t, streamMax).Socket, Timeout: 20 * time.Second}
 }
 
 func TestTheDaemonFindsTheTestVirusWhereverItLies(t *testing.T) {
