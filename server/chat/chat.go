@@ -8,7 +8,7 @@
 // when they joined. A stranger and somebody who has left get CONVERSATION_NOT_FOUND.
 //
 // One file is one feature: conversation, member, message (sending), forward, mention, history, edit (and delete),
-// reaction, receipt, find (over the package search), typing; render has the forms that late readers of the event log get.
+// reaction, receipt, processed (what becomes of files), find (over the package search), typing; render has the forms that late readers of the event log get.
 package chat
 
 import (
@@ -58,8 +58,11 @@ func New(o Options) *Service {
 	s := &Service{db: o.DB, events: o.Events, jobs: o.Jobs, config: o.Config, log: o.Log, search: o.Search, media: o.Media, presence: o.Presence}
 	s.typing, s.sweep = newTypists(o.Events), newSweeper()
 	o.Events.Register(s.Events()...)
+	o.Media.OnProcessed(s.processed)
 	o.Media.OnTranscribed(s.transcribed)
 	o.Jobs.Handle(purgeKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.purge})
+	o.Jobs.Handle(processedKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.tellProcessed}) // one at a time: see there
+	o.Jobs.Handle(transcribedKind, job.Handler{Workers: 1, MaxAttempts: 20, Run: s.tellTranscribed})
 	return s
 }
 

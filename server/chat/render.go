@@ -41,7 +41,7 @@ func (s *Service) Events() []event.Kind {
 		{Name: "typing:stop", Doc: "They stopped.", Value: Typing{}},
 		{Name: ParticipantRemoved, Doc: "People left or were removed; they get it last.", Value: ParticipantsChange{}, Render: change, Membership: leaves},
 	}
-	return slices.Concat(kinds, reactionEvents(), hiddenEvents(), transcriptEvents())
+	return slices.Concat(kinds, reactionEvents(), hiddenEvents(), transcriptEvents(), processedEvents())
 }
 
 func each(events []event.Event, fn func(e event.Event) any) []any {

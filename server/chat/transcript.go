@@ -9,6 +9,7 @@ import (
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
+	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
@@ -196,35 +197,31 @@ func (s *Service) Transcripts(ctx context.Context, by api.Caller, in *Transcript
 	return out, err
 }
 
-// transcribed tells the members of every message that shows a recording what is said in it.
-func (s *Service) transcribed(tx *storage.Tx, uploadID string, t media.Transcript) error {
-	rows, err := tx.Query("SELECT DISTINCT x.id FROM attachment a JOIN message x ON x.id = a.message_id WHERE a.upload_id = ? AND "+there+" LIMIT 1000", uploadID, tx.Millis())
-	if err != nil {
-		return fmt.Errorf("find what shows a recording: %w", err)
-	}
-	ids, err := storage.ScanIDs(rows)
-	if err != nil {
-		return fmt.Errorf("find what shows a recording: %w", err)
-	}
-	found, err := messagesByID(tx, ids)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		m := found[id]
-		if m == nil {
-			continue
-		}
-		late, err := newcomers(tx, m)
-		if err != nil {
+const transcribedKind = "message.transcribed"
+
+// transcribed has the members of every message that shows a recording told what is said in it.
+func (s *Service) transcribed(tx *storage.Tx, uploadID string) error {
+	return s.jobs.Enqueue(tx, job.Job{Kind: transcribedKind, Key: uploadID, Payload: showingPayload{uploadID}})
+}
+
+func (s *Service) tellTranscribed(ctx context.Context, j job.Job) error {
+	return s.eachShowing(ctx, j, "", func(tx *storage.Tx, uploadID string, list []*Message) error {
+		t, err := media.TranscriptOf(tx, uploadID)
+		if err != nil || t == nil {
 			return err
 		}
-		if _, err := s.events.Emit(tx, event.Event{Kind: MessageTranscribed, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: id},
-			Transcribed{id, m.ConversationID, t.Text, t.Language}, late...); err != nil {
-			return err
+		for _, m := range list {
+			late, err := newcomers(tx, m)
+			if err != nil {
+				return err
+			}
+			if _, err := s.events.Emit(tx, event.Event{Kind: MessageTranscribed, Scope: event.ScopeConversation, ScopeID: m.ConversationID, SubjectID: m.ID},
+				Transcribed{m.ID, m.ConversationID, t.Text, t.Language}, late...); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func transcriptEvents() []event.Kind {

@@ -82,6 +82,7 @@ type WebAttachment struct {
 	Width        *int64  `json:"width,omitempty"`
 	Height       *int64  `json:"height,omitempty"`
 	Duration     *int64  `json:"duration,omitempty"` // seconds, whole
+	State        string  `json:"state,omitempty"`    // processing, refused
 }
 
 // WebReaction is who reacted with one emoji.
@@ -131,7 +132,7 @@ func (m *Message) web(d api.Dialect) *WebMessage {
 func webAttachments(list []Attachment) []WebAttachment {
 	out := []WebAttachment{}
 	for _, a := range list {
-		w := WebAttachment{ID: a.URL, URL: a.URL, Type: a.Type, ThumbnailURL: a.ThumbnailURL, Width: a.Width, Height: a.Height}
+		w := WebAttachment{ID: a.URL, URL: a.URL, Type: a.Type, ThumbnailURL: a.ThumbnailURL, Width: a.Width, Height: a.Height, State: a.State}
 		if a.FileName != nil {
 			w.Name = *a.FileName
 		}

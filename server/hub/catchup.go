@@ -143,7 +143,7 @@ func (c *conn) flushNow() {
 func missed(q storage.Querier, by api.Caller, since, upTo int64) ([]event.Event, error) {
 	rows, err := q.Query(`SELECT e.seq, e.at, e.kind, e.scope, e.scope_id, e.subject_id, e.actor_id, e.data
 		FROM member m CROSS JOIN event e
-			LEFT JOIN message x ON e.kind IN ('message:new', 'message:edited', 'message:transcribed', 'message:deleted', 'message:reaction:added', 'message:reaction:removed', 'message:pinned', 'message:unpinned') AND x.id = e.subject_id AND (x.expires_at IS NULL OR x.expires_at > ?6)
+			LEFT JOIN message x ON e.kind IN ('message:new', 'message:edited', 'message:media', 'message:transcribed', 'message:deleted', 'message:reaction:added', 'message:reaction:removed', 'message:pinned', 'message:unpinned') AND x.id = e.subject_id AND (x.expires_at IS NULL OR x.expires_at > ?6)
 		WHERE m.user_id = ?1 AND (m.left_seq IS NULL OR m.left_seq > ?3) AND e.scope = 'conversation' AND e.scope_id = m.conversation_id
 			AND e.seq > ?3 AND e.seq <= ?4 AND e.seq >= m.joined_seq AND (m.left_seq IS NULL OR e.seq <= m.left_seq)
 			AND (x.n > max(m.history_from_n, m.clear_n) OR x.n IS NULL AND (e.kind NOT LIKE 'message:%' OR e.kind = 'message:read'

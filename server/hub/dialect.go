@@ -1,6 +1,10 @@
 package hub
 
-import "github.com/quckchat/quckchat/server/api"
+import (
+	"slices"
+
+	"github.com/quckchat/quckchat/server/api"
+)
 
 // spoken is an event that clients send: the verb behind it, and how its success is acknowledged.
 type spoken struct {
@@ -96,9 +100,22 @@ type failedAck struct {
 	Errors  []api.FieldError `json:"errors,omitempty"`
 }
 
+// chatNames tells all events, nearly all under their names; clients ignore those they do not know. The phone app knows only
+// one that replaces a message which it has.
+func chatNames(kind string) (string, bool) {
+	if signalled(kind) && !slices.Contains(callNews, kind) {
+		return "", false // which has namespaces of its own
+	}
+	if kind == "message:media" {
+		return "message:edited", true
+	}
+	return kind, true
+}
+
 // webEvents are the names of events that the web client calls otherwise (contract 4.6).
 var webEvents = map[string]string{
 	"message:edited":       "message:update",
+	"message:media":        "message:update",
 	"message:deleted":      "message:delete",
 	"message:hidden":       "message:delete", // to one's own devices alone
 	"message:read":         "read:receipt",

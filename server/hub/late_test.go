@@ -41,7 +41,8 @@ func offsets(events []servertest.Told) (said []string) {
 }
 
 func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
-	s := servertest.Start(t)
+	scanner := servertest.StartClamd(t)
+	s := servertest.Start(t, scanner.Setting())
 	ada, bob, carl := s.Register("ada"), s.Register("bob"), s.Register("carl")
 	live := bob.Socket()
 	at, seen := live.Seq, map[string]bool{}
@@ -72,6 +73,15 @@ func TestEveryKindOfEventIsTheSameLiveAndLate(t *testing.T) {
 		}},
 		{"a reply", func() { reply = send(map[string]any{"content": "r", "replyTo": first}) }},
 		{"a forward", func() { send(map[string]any{"forwardedFrom": first}) }},
+		{"a file that is not looked at yet", func() {
+			scanner.Hold()
+			address, _ := ada.Begun("/upload/image", servertest.File{Part: "file", Name: "p.png", Content: servertest.PNG(40, 20)})
+			send(map[string]any{"type": "image", "replyTo": first, "attachments": []map[string]any{{"type": "image", "url": address}}})
+		}},
+		{"a file that is looked at", func() {
+			scanner.Release()
+			s.Emitted("message:media", 1)
+		}},
 		{"a mention", func() { send(map[string]any{"content": "@carl @bob @all"}) }},
 		{"an edit", func() { put(ada, "PUT", "/messages/"+first, map[string]any{"content": "edited"}) }},
 		{"an edited reply, which mentions", func() { put(ada, "PUT", "/messages/"+reply, map[string]any{"content": "edited @bob"}) }},

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,16 +20,10 @@ type namespace struct {
 
 // namespaces are all there are. A new one is an entry here.
 var namespaces = [...]namespace{
-	{name: "/chat", dialect: api.DialectMobile, tells: unlessCalls},
+	{name: "/chat", dialect: api.DialectMobile, tells: chatNames},
 	{name: "/webrtc", dialect: api.DialectMobile, tells: callsAlone},
 	{name: "/huddle", dialect: api.DialectMobile, tells: huddlesAlone},
 	{name: socketio.Root, dialect: api.DialectWeb, tells: webNames, wrapped: true},
-}
-
-// unlessCalls tells all events under their names, but not what has a namespace of its own; clients ignore those they do not
-// know.
-func unlessCalls(kind string) (string, bool) {
-	return kind, !signalled(kind) || slices.Contains(callNews, kind)
 }
 
 // callNews are what everybody hears of calls and huddles.

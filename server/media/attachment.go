@@ -25,6 +25,8 @@ type Attachment struct {
 	Waveform     []int    `json:"waveform,omitempty" maxItems:"256" doc:"loudness from 0 to 255, of equal parts of the sound"`
 	Width        *int64   `json:"width,omitempty" minimum:"0"`
 	Height       *int64   `json:"height,omitempty" minimum:"0"`
+	State        string   `json:"state,omitempty" doc:"processing while the server looks at it, refused when it is gone; absent when it can be fetched"`
+	Refused      string   `json:"refused,omitempty" doc:"the code of why, of one that is refused"`
 }
 
 // Ref is an attachment of a message that is being sent.
@@ -165,6 +167,9 @@ func (u *upload) attachment(q storage.Querier, scope string, hints said) Attachm
 	a := Attachment{ID: u.id, Type: u.kind.class, URL: *link(""), FileSize: &u.size, MimeType: &u.kind.mimeType, Waveform: levels(u.details.Waveform)}
 	if hints.Type != "" {
 		a.Type = hints.Type
+	}
+	if u.state != stateReady {
+		a.State, a.Refused = u.state, u.details.Refused
 	}
 	name := u.original
 	if hints.FileName != "" {

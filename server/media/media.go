@@ -52,7 +52,8 @@ type Service struct {
 	verify  chan struct{} // one token: a check is asked for
 	gifs    *gifs
 
-	transcribed func(tx *storage.Tx, uploadID string, t Transcript) error // nil where nobody listens
+	processed   func(tx *storage.Tx, uploadID string) error // these two: nil where nobody listens
+	transcribed func(tx *storage.Tx, uploadID string) error
 
 	// scan reports the virus in a file, "" for none. Nil where nothing is scanned.
 	scan func(ctx context.Context, r io.Reader) (signature string, err error)

@@ -53,7 +53,20 @@ func (u *upload) squareJob() job.Job {
 	return job.Job{Kind: squareKind, Key: u.id, Payload: processPayload{u.id, true}}
 }
 
-// handleProcessing registers the jobs. Those that wait for a scanner which is away are tried for days.
+// OnProcessed sets what is called in the transaction that ends the look at an upload: it is ready, or it was refused and
+// its bytes are gone. Call it before the first upload.
+func (s *Service) OnProcessed(fn func(tx *storage.Tx, uploadID string) error) { s.processed = fn }
+
+// done says to whoever listens that the look at an upload has ended.
+func (s *Service) done(tx *storage.Tx, u *upload) error {
+	if s.processed == nil {
+		return nil
+	}
+	return s.processed(tx, u.id)
+}
+
+// handleProcessing registers the jobs. Those that wait for a scanner which is away are tried for days, those for a
+// transcription for an hour.
 func (s *Service) handleProcessing() {
 	s.jobs.Handle(pictureKind, job.Handler{Workers: 1, MaxAttempts: 50, Timeout: 5 * time.Minute, Run: s.runProcess})
 	s.jobs.Handle(otherKind, job.Handler{Workers: 2, MaxAttempts: 50, Timeout: 30 * time.Minute, Run: s.runProcess})
@@ -348,6 +361,9 @@ func (s *Service) finish(ctx context.Context, u *upload) error {
 		if _, err := tx.Exec("DELETE FROM rendition WHERE upload_id = ? AND name = ?", u.id, cleanFile); err != nil {
 			return fmt.Errorf("finish upload: %w", err)
 		}
+		if err := s.done(tx, u); err != nil {
+			return err
+		}
 		return s.transcribeByItself(tx, u)
 	})
 }
@@ -374,7 +390,7 @@ func (s *Service) refuse(ctx context.Context, u *upload, code string) error {
 		if _, err := tx.Exec("DELETE FROM rendition WHERE upload_id = ?", u.id); err != nil {
 			return fmt.Errorf("refuse upload: %w", err)
 		}
-		return nil
+		return s.done(tx, u)
 	})
 	for _, name := range loose {
 		if err != nil {

@@ -73,7 +73,8 @@ type Media struct {
 	Thumbhash    string     `json:"thumbhash,omitempty"` // base64
 	Waveform     []int      `json:"waveform,omitempty"`  // loudness from 0 to 255, of equal parts of the sound
 	Dimensions   Dimensions `json:"dimensions"`
-	State        string     `json:"state"`
+	State        string     `json:"state"`             // receiving, processing, ready, refused
+	Refused      string     `json:"refused,omitempty"` // the code of why
 	CreatedAt    string     `json:"createdAt"`
 	UpdatedAt    string     `json:"updatedAt"`
 }
@@ -151,7 +152,7 @@ func (u *upload) row(now time.Time, links *Links, base string) Media {
 	}
 	out := Media{
 		MongoID: u.id, ID: u.id, UserID: u.userID, FileName: u.name + u.kind.extension, OriginalName: u.original, MimeType: u.kind.mimeType, Type: u.kind.class,
-		Size: u.size, URL: link(""), Dimensions: Dimensions{u.details.Width, u.details.Height, float64(u.details.DurationMS) / 1000}, State: u.state,
+		Size: u.size, URL: link(""), Dimensions: Dimensions{u.details.Width, u.details.Height, float64(u.details.DurationMS) / 1000}, State: u.state, Refused: u.details.Refused,
 		CreatedAt: api.Millis(u.createdAt), UpdatedAt: api.Millis(u.createdAt),
 	}
 	if out.Type == classFile {

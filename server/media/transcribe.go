@@ -56,10 +56,8 @@ func (s *Service) CanTranscribe() bool {
 	return c.URL != "" || c.Command != ""
 }
 
-// OnTranscribed sets what is called in the transaction that stores a transcript.
-func (s *Service) OnTranscribed(fn func(tx *storage.Tx, uploadID string, t Transcript) error) {
-	s.transcribed = fn
-}
+// OnTranscribed sets what is called in the transaction that stores a transcript. Call it before the first upload.
+func (s *Service) OnTranscribed(fn func(tx *storage.Tx, uploadID string) error) { s.transcribed = fn }
 
 // TranscriptOf reads a transcript, nil when there is none.
 func TranscriptOf(q storage.Querier, uploadID string) (*Transcript, error) {
@@ -175,7 +173,7 @@ func (s *Service) transcribe(ctx context.Context, uploadID string) error {
 		if n, err := result.RowsAffected(); err != nil || n == 0 || s.transcribed == nil {
 			return err
 		}
-		return s.transcribed(tx, u.id, t)
+		return s.transcribed(tx, u.id)
 	})
 }
 

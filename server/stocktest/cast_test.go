@@ -20,6 +20,7 @@ func TestTheStockClientHearsEveryEventAndIsAnsweredEveryVerb(t *testing.T) {
 	c := newCast(t)
 	c.conversations()
 	c.messages()
+	c.files()
 	c.refusals()
 	c.changes()
 	c.ownDevices()
@@ -32,6 +33,7 @@ func TestTheStockClientHearsEveryEventAndIsAnsweredEveryVerb(t *testing.T) {
 type cast struct {
 	*testing.T
 	s                                             *servertest.Server
+	scanner                                       *servertest.Clamd
 	ada, bob, carl                                *servertest.User
 	adaPhone, adaDesk, bobWeb, bobPhone, carlDesk *device
 	bobAbroad                                     *servertest.User // bob's session on the phone
@@ -69,9 +71,10 @@ func (d *device) sees(s shape) any {
 
 func newCast(t *testing.T) *cast {
 	stock := servertest.StartStock(t)
-	s := servertest.Start(t)
+	scanner := servertest.StartClamd(t)
+	s := servertest.Start(t, scanner.Setting())
 	c := &cast{
-		T: t, s: s, ada: s.Register("ada"), bob: s.Register("bob"), carl: s.Register("carl"),
+		T: t, s: s, scanner: scanner, ada: s.Register("ada"), bob: s.Register("bob"), carl: s.Register("carl"),
 		heard: map[string]map[string]bool{}, acked: map[string]map[string]bool{}, refusedTo: map[string]map[string]bool{}, lastN: map[string]int{},
 	}
 	c.bobAbroad = c.bob.Again()
@@ -106,6 +109,9 @@ type told struct {
 	says shape
 }
 
+// toThePhone are the kinds that have another name on /chat: the phone app knows them as that.
+var toThePhone = map[string]string{"message:media": "message:edited"}
+
 // hears checks that since the last time every device has heard just this, in this order.
 func (c *cast) hears(want ...told) {
 	c.Helper()
@@ -122,6 +128,9 @@ func (c *cast) hears(want ...told) {
 			}
 			if d.form == web && w.web != "" {
 				name = w.web
+			}
+			if called, otherwise := toThePhone[w.kind]; otherwise && d.form == chat {
+				name = called
 			}
 			if len(got) == 0 || got[0].name != name {
 				c.Fatalf("%s, %s: %s has heard %s, want %s", w.line, w.kind, d.name, names(got), name)
