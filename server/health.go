@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
 )
 
@@ -34,7 +36,7 @@ func (h *Health) StatusCode() int {
 // part is one thing that is looked at.
 type part struct {
 	name  string
-	check func(ctx context.Context) (details map[string]any, err error)
+	check func(ctx context.Context, by api.Caller) (details map[string]any, err error)
 }
 
 // lowDisk is the part of the disk that must be free, in percent.
@@ -47,9 +49,11 @@ func (s *Server) healthRoutes() []api.Row {
 		}, api.Doc(doc))
 	}
 	database, memory := part{"database", s.checkDatabase}, part{"memory", s.checkMemory}
-	disk, application, relay, huddles := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"turn", s.checkTURN}, part{"huddles", s.checkSFU}
+	disk, application, integrations := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"integrations", s.checkIntegrations}
+	relay, huddles := part{"turn", s.checkTURN}, part{"huddles", s.checkSFU}
 	return []api.Row{
-		row("", "The state of everything.", database, memory, disk, relay, huddles, application),
+		row("", "The state of everything.", database, memory, disk, relay, huddles, application, integrations),
+		row("/integrations", "Whether the virus scanner, the bucket, the provider of GIFs and the transcription work, those that are configured.", integrations),
 		row("/live", "Whether the process answers.", application),
 		row("/ready", "Whether the server takes work.", database, disk),
 		row("/db", "Whether the database answers.", database),
@@ -61,7 +65,7 @@ func (s *Server) healthRoutes() []api.Row {
 func (s *Server) health(ctx context.Context, by api.Caller, parts []part) *Health {
 	h := &Health{Status: "ok", Info: map[string]map[string]any{}, Error: map[string]map[string]any{}, Details: map[string]map[string]any{}}
 	for _, p := range parts {
-		details, err := p.check(ctx)
+		details, err := p.check(ctx, by)
 		if details == nil || !by.SignedIn() && by.Local == "" {
 			details = map[string]any{}
 		}
@@ -83,7 +87,7 @@ func (s *Server) health(ctx context.Context, by api.Caller, parts []part) *Healt
 	return h
 }
 
-func (s *Server) checkDatabase(ctx context.Context) (map[string]any, error) {
+func (s *Server) checkDatabase(ctx context.Context, _ api.Caller) (map[string]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	err := s.db.Read(ctx, func(v storage.View) error {
@@ -94,13 +98,13 @@ func (s *Server) checkDatabase(ctx context.Context) (map[string]any, error) {
 	return map[string]any{"walBytes": st.WALBytes, "queued": st.Queued}, err
 }
 
-func (s *Server) checkMemory(context.Context) (map[string]any, error) {
+func (s *Server) checkMemory(context.Context, api.Caller) (map[string]any, error) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return map[string]any{"heapUsed": m.HeapAlloc, "heapTotal": m.HeapSys, "sys": m.Sys}, nil
 }
 
-func (s *Server) checkDisk(context.Context) (map[string]any, error) {
+func (s *Server) checkDisk(context.Context, api.Caller) (map[string]any, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.config.Get().Data, &fs); err != nil {
 		return nil, fmt.Errorf("look at the disk: %w", err)
@@ -113,11 +117,52 @@ func (s *Server) checkDisk(context.Context) (map[string]any, error) {
 	return details, nil
 }
 
-func (s *Server) checkApplication(context.Context) (map[string]any, error) {
+func (s *Server) checkApplication(context.Context, api.Caller) (map[string]any, error) {
 	return map[string]any{
 		"version": s.version, "uptime": time.Since(s.started).Seconds(), "startTime": api.Time(s.started), "processId": os.Getpid(),
 		"goroutines": runtime.NumGoroutine(),
 	}, nil
+}
+
+// integration is the state of something outside, as it is shown to those who are signed in.
+type integration struct {
+	Status      string   `json:"status"` // up, down, open, unknown
+	Needed      bool     `json:"needed"` // without it no upload can be fetched
+	Since       string   `json:"since,omitempty"`
+	Until       string   `json:"until,omitempty"`     // of open: the next request after it is a trial
+	LastError   string   `json:"lastError,omitempty"` // no answer, refused, error; also when it works again
+	LastErrorAt string   `json:"lastErrorAt,omitempty"`
+	Detail      string   `json:"detail,omitempty"`    // of the last error, for administrators: it may name hosts
+	LeftAlone   []string `json:"leftAlone,omitempty"` // host:port, for administrators
+}
+
+// checkIntegrations asks nobody: what the integrations last did is known. The part is down when one of them is without which
+// uploads do not work.
+func (s *Server) checkIntegrations(_ context.Context, by api.Caller) (map[string]any, error) {
+	details := map[string]any{}
+	var down []string
+	for _, i := range s.media.Integrations() {
+		shown := integration{Status: i.Status, Needed: i.Needed, LastError: i.Kind}
+		for _, at := range []struct {
+			to *string
+			at time.Time
+		}{{&shown.Since, i.Since}, {&shown.Until, i.Until}, {&shown.LastErrorAt, i.ProblemAt}} {
+			if !at.at.IsZero() {
+				*at.to = api.Time(at.at)
+			}
+		}
+		if by.Local != "" || by.Role >= api.RoleAdmin {
+			shown.Detail, shown.LeftAlone = i.Problem, i.Places
+		}
+		if i.Needed && i.Status == media.IntegrationDown {
+			down = append(down, i.Name)
+		}
+		details[i.Name] = shown
+	}
+	if len(down) > 0 {
+		return details, fmt.Errorf("uploads do not work without %s", strings.Join(down, " and "))
+	}
+	return details, nil
 }
 
 // Metrics is the answer of /health/metrics, with the keys the shipped clients know.

@@ -152,11 +152,12 @@ type S3 struct {
 
 // GIFs is where people find GIFs, which the server asks in their place.
 type GIFs struct {
-	Provider string `key:"provider" enum:"giphy,tenor" help:"Who is asked for GIFs; empty asks nobody"`
-	APIKey   string `key:"api_key" secret:"true" help:"The key of the provider's API"`
-	BaseURL  string `key:"base_url" check:"origin" help:"Origin that is asked in place of the provider's own API, such as that of a proxy; pictures may be there too; empty is the provider's"`
-	Rating   string `key:"rating" default:"pg-13" enum:"g,pg,pg-13,r" help:"What is fit to be found, as films are rated"`
-	CacheMax Bytes  `key:"cache_max" default:"1GiB" min:"10MiB" max:"1024GiB" reload:"true" help:"Most bytes of GIFs that are kept for those who look at them; what is sent counts for its sender instead"`
+	Provider string        `key:"provider" enum:"giphy,tenor" help:"Who is asked for GIFs; empty asks nobody"`
+	APIKey   string        `key:"api_key" secret:"true" help:"The key of the provider's API"`
+	BaseURL  string        `key:"base_url" check:"origin" help:"Origin that is asked in place of the provider's own API, such as that of a proxy; pictures may be there too; empty is the provider's"`
+	Rating   string        `key:"rating" default:"pg-13" enum:"g,pg,pg-13,r" help:"What is fit to be found, as films are rated"`
+	Timeout  time.Duration `key:"timeout" default:"5s" min:"100ms" max:"1m" help:"How long the provider may take to answer; a picture may take three times as long"`
+	CacheMax Bytes         `key:"cache_max" default:"1GiB" min:"10MiB" max:"1024GiB" reload:"true" help:"Most bytes of GIFs that are kept for those who look at them; what is sent counts for its sender instead"`
 }
 
 // Admin is the settings of the local administration socket.

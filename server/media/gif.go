@@ -182,7 +182,7 @@ func (s *Service) gifFound(ctx context.Context, q gifQuery, life time.Duration) 
 			return nil
 		}
 		var err error
-		if answer.List, answer.Total, err = s.gifs.ask(ctx, q); err != nil {
+		if answer.List, answer.Total, err = s.gifs.ask(ctx, s.now, q); err != nil {
 			return err
 		}
 		var addresses []string
@@ -199,7 +199,7 @@ func (s *Service) gifFound(ctx context.Context, q gifQuery, life time.Duration) 
 	})
 	switch {
 	case isProviderError(err):
-		s.gifs.failed(s.log, err)
+		s.gifs.failed(s.log, s.now(), err)
 		return gifFound{}, nil
 	case err == nil && found.Until == 0: // somebody else has asked
 		s.gifs.remembered(key, s.now(), &found)

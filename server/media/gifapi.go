@@ -145,7 +145,7 @@ func (g *gifs) askTenor(ctx context.Context, q gifQuery) (list []GIF, total int6
 		}
 		g.keepPlace(q, at, answer.Next)
 		params.Set("pos", answer.Next)
-		if at >= q.offset+q.limit || time.Since(began) > gifTimeout {
+		if at >= q.offset+q.limit || time.Since(began) > g.timeout {
 			break
 		}
 	}

@@ -133,7 +133,7 @@ func (s *Service) fetchGIF(ctx context.Context, f *gifFile) error {
 		_ = s.gifs.cache.Set(shun, []byte{1}, gifShun) // lost: it is asked for again
 		return err
 	case isProviderError(err):
-		s.gifs.failed(s.log, err)
+		s.gifs.failed(s.log, s.now(), err)
 		return api.E("GIF_UNAVAILABLE")
 	case err != nil:
 		return s.full(err)
@@ -237,12 +237,11 @@ func (s *Service) sweepGIFs(ctx context.Context, done *Swept) error {
 
 // fetch reads a picture from the provider. Errors: errNoGIF, those of isProviderError, and those of w.
 func (g *gifs) fetch(ctx context.Context, address string, w io.Writer) (kind, error) {
-	select {
-	case g.places <- struct{}{}:
-		defer func() { <-g.places }()
-	case <-ctx.Done():
-		return kind{}, ctx.Err()
+	leave, err := g.enter(ctx, g.pictures)
+	if err != nil {
+		return kind{}, err
 	}
+	defer leave()
 	resp, err := g.files.Get(ctx, address)
 	if errors.Is(err, outbound.ErrForbidden) {
 		return kind{}, errNoGIF

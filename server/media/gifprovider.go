@@ -38,13 +38,16 @@ type gifs struct {
 	cache    *storage.Cache
 	asking   singleflight.Group
 	fetching singleflight.Group
-	places   chan struct{} // one for each request to the provider that is under way
+	timeout  time.Duration // of a question, the wait for a place included; a picture takes three times as long
+	places   chan struct{} // one for each question to the provider that is under way
+	pictures chan struct{} // and for each picture: slow ones hold up no questions
 
-	mu      sync.Mutex
-	keys    []string // of the answers in the cache, a ring
-	next    int
-	problem GIFProblem
-	warned  time.Time
+	pulse pulse
+
+	mu     sync.Mutex
+	keys   []string // of the answers in the cache, a ring
+	next   int
+	warned time.Time
 }
 
 // GIFProblem is what the provider last failed with.
@@ -63,24 +66,22 @@ type gifQuery struct {
 }
 
 const (
-	gifTimeout   = 5 * time.Second  // of a question
-	gifFileTime  = 15 * time.Second // of a picture
-	gifAnswerMax = 4 << 20          // bytes
-	gifFileMax   = 10 << 20         // bytes
-	gifPlaces    = 16
-	gifKeysMax   = 512 // answers in the cache, which is in memory: at 40 KB each
+	gifAnswerMax = 4 << 20  // bytes
+	gifFileMax   = 10 << 20 // bytes
+	gifPlaces    = 16       // questions at a time, and so many pictures
+	gifKeysMax   = 512      // answers in the cache, which is in memory: at 40 KB each
 	gifWarnEvery = time.Minute
 )
 
 // newGIFs prepares to ask the provider of the settings. It opens no connection.
 func newGIFs(c config.GIFs, cache *storage.Cache) (*gifs, error) {
-	g := &gifs{provider: c.Provider, apiKey: c.APIKey, rating: c.Rating, cache: cache, places: make(chan struct{}, gifPlaces), keys: make([]string, gifKeysMax)}
+	g := &gifs{provider: c.Provider, apiKey: c.APIKey, rating: c.Rating, cache: cache, timeout: c.Timeout, places: make(chan struct{}, gifPlaces), pictures: make(chan struct{}, gifPlaces), keys: make([]string, gifKeysMax)}
 	if !g.on() {
 		return g, nil
 	}
 	// No redirects: a provider answers where it is asked, and whoever it would send us to is not one.
-	g.api = outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: gifTimeout, MaxBytes: gifAnswerMax, MaxRedirects: -1})
-	g.files = outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: gifFileTime, MaxBytes: gifFileMax, MaxRedirects: -1})
+	g.api = outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: c.Timeout, MaxBytes: gifAnswerMax, MaxRedirects: -1})
+	g.files = outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: 3 * c.Timeout, MaxBytes: gifFileMax, MaxRedirects: -1})
 	g.base = map[string]string{"giphy": "https://api.giphy.com", "tenor": "https://tenor.googleapis.com"}[c.Provider]
 	if c.BaseURL == "" {
 		return g, nil
@@ -124,12 +125,12 @@ func isProviderError(err error) bool {
 }
 
 // failed notes what the provider failed with, and logs it once a minute.
-func (g *gifs) failed(log *slog.Logger, err error) {
+func (g *gifs) failed(log *slog.Logger, now time.Time, err error) {
+	g.pulse.beat(now, err)
 	g.mu.Lock()
-	g.problem = GIFProblem{err.Error(), time.Now()}
-	warn := time.Since(g.warned) > gifWarnEvery
+	warn := now.Sub(g.warned).Abs() > gifWarnEvery
 	if warn {
-		g.warned = time.Now()
+		g.warned = now
 	}
 	g.mu.Unlock()
 	if warn {
@@ -139,19 +140,11 @@ func (g *gifs) failed(log *slog.Logger, err error) {
 
 // state is the last problem, nil when there was none or the provider has answered since.
 func (g *gifs) state() *GIFProblem {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.problem.Text == "" {
+	at, err := g.pulse.failing()
+	if err == nil {
 		return nil
 	}
-	p := g.problem
-	return &p
-}
-
-func (g *gifs) answered() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.problem = GIFProblem{}
+	return &GIFProblem{err.Error(), at}
 }
 
 // key is where the answer to a question is remembered.
@@ -186,21 +179,34 @@ func (g *gifs) remember(key string, found gifFound, life time.Duration) {
 	}
 }
 
-// ask puts a question to the provider. Errors: those of isProviderError.
-func (g *gifs) ask(ctx context.Context, q gifQuery) (list []GIF, total int64, err error) {
+// enter waits for a place, not longer than for an answer: while the provider is slow nobody waits for those before them as well.
+func (g *gifs) enter(ctx context.Context, places chan struct{}) (leave func(), err error) {
+	timer := time.NewTimer(g.timeout)
+	defer timer.Stop()
 	select {
-	case g.places <- struct{}{}:
-		defer func() { <-g.places }()
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-timer.C:
+		return nil, providerError{"too slow for how much it is asked"}
 	case <-ctx.Done():
-		return nil, 0, ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// ask puts a question to the provider. Errors: those of isProviderError.
+func (g *gifs) ask(ctx context.Context, now func() time.Time, q gifQuery) (list []GIF, total int64, err error) {
+	leave, err := g.enter(ctx, g.places)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer leave()
 	if g.provider == "tenor" {
 		list, total, err = g.askTenor(ctx, q)
 	} else {
 		list, total, err = g.askGiphy(ctx, q)
 	}
 	if err == nil {
-		g.answered()
+		g.pulse.beat(now(), nil)
 	}
 	return list, total, err
 }

@@ -20,7 +20,6 @@ package media
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -29,6 +28,7 @@ import (
 	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/job"
+	"github.com/quckchat/quckchat/server/media/virus"
 	"github.com/quckchat/quckchat/storage"
 	"github.com/quckchat/quckchat/storage/blob"
 )
@@ -55,8 +55,10 @@ type Service struct {
 	processed   func(tx *storage.Tx, uploadID string) error // these two: nil where nobody listens
 	transcribed func(tx *storage.Tx, uploadID string) error
 
-	// scan reports the virus in a file, "" for none. Nil where nothing is scanned.
-	scan func(ctx context.Context, r io.Reader) (signature string, err error)
+	scan     *virus.Scanner // nil where nothing is scanned
+	scanning pulse
+	bucket   pulse
+	speech   speech
 }
 
 // Options are what New needs.

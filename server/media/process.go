@@ -70,7 +70,7 @@ func (s *Service) done(tx *storage.Tx, u *upload) error {
 func (s *Service) handleProcessing() {
 	s.jobs.Handle(pictureKind, job.Handler{Workers: 1, MaxAttempts: 50, Timeout: 5 * time.Minute, Run: s.runProcess})
 	s.jobs.Handle(otherKind, job.Handler{Workers: 2, MaxAttempts: 50, Timeout: 30 * time.Minute, Run: s.runProcess})
-	s.jobs.Handle(transcribeKind, job.Handler{Workers: 1, MaxAttempts: 5, Timeout: 6*time.Hour + 10*time.Minute, Run: s.runTranscribe})
+	s.jobs.Handle(transcribeKind, job.Handler{Workers: 1, MaxAttempts: 12, Timeout: 6*time.Hour + 10*time.Minute, Run: s.runTranscribe})
 	s.jobs.Handle(squareKind, job.Handler{Workers: 1, MaxAttempts: 5, Timeout: 5 * time.Minute, Run: s.runSquare})
 }
 
@@ -142,7 +142,7 @@ func (s *Service) process(ctx context.Context, u *upload) error {
 	}
 	defer f.Close()
 	if s.scan != nil {
-		signature, err := s.scan(ctx, f)
+		signature, err := s.scanFile(ctx, f)
 		if err != nil {
 			return fmt.Errorf("scan upload: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/quckchat/quckchat/server/job"
 	"github.com/quckchat/quckchat/storage"
@@ -245,7 +246,7 @@ func (s *Service) sweepRows(ctx context.Context, done *Swept) error {
 
 // Calendar is what runs by itself.
 func (s *Service) Calendar() error {
-	return errors.Join(
+	err := errors.Join(
 		s.jobs.Every("media-sweep", sweepEvery, "UTC", func(ctx context.Context) error {
 			done, err := s.Sweep(ctx)
 			if done != (Swept{}) {
@@ -255,15 +256,23 @@ func (s *Service) Calendar() error {
 		}),
 		s.jobs.Every("media-space", "@every 1m", "UTC", s.watchSpace),
 	)
+	if err == nil && (s.scan != nil || s.inBucket()) {
+		err = s.jobs.Every("media-integrations", "@every 1m", "UTC", s.checkIntegrations)
+	}
+	return err
 }
 
 // Run finishes what a kill has interrupted, and checks what is kept when it is asked to, until ctx ends.
 func (s *Service) Run(ctx context.Context) {
+	var first sync.WaitGroup
+	first.Go(func() { _ = s.checkIntegrations(ctx) })
+	defer first.Wait()
 	if err := s.tus.finishAll(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error("finish resumable uploads", "error", err)
 	}
 	s.verifier(ctx)
 	s.gifs.close()
+	s.speech.close()
 }
 
 // handle registers the jobs.

@@ -1,30 +1,16 @@
 package media
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime/multipart"
-	"net/http"
-	"net/textproto"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
-	"github.com/quckchat/quckchat/server/config"
 	"github.com/quckchat/quckchat/server/job"
-	"github.com/quckchat/quckchat/server/media/sound"
-	"github.com/quckchat/quckchat/server/outbound"
 	"github.com/quckchat/quckchat/storage"
-	"github.com/quckchat/quckchat/storage/blob"
 )
 
 // Speech becomes text at a service that speaks OpenAI's /audio/transcriptions, which whisper servers in the house do too, or
@@ -123,7 +109,7 @@ func (s *Service) runTranscribe(ctx context.Context, j job.Job) error {
 		return err
 	}
 	err := s.transcribe(ctx, p.Upload)
-	if err != nil && p.Asked && ctx.Err() == nil {
+	if err != nil && (p.Asked || errors.Is(err, errRecording)) && ctx.Err() == nil {
 		s.log.Warn("transcribe", "upload", p.Upload, "error", err)
 		err = nil
 	}
@@ -143,7 +129,7 @@ func (s *Service) transcribe(ctx context.Context, uploadID string) error {
 	}
 	c := s.config.Get().Transcription
 	if u.size > int64(c.MaxSize) {
-		return fmt.Errorf("%d bytes are more than transcription.max_size", u.size)
+		return fmt.Errorf("%w: %d bytes are more than transcription.max_size", errRecording, u.size)
 	}
 	f, err := s.blobs.Open(ctx, u.sha256)
 	if err != nil {
@@ -152,9 +138,14 @@ func (s *Service) transcribe(ctx context.Context, uploadID string) error {
 	defer f.Close()
 	var t Transcript
 	if c.URL != "" {
-		t, err = askService(ctx, c, u, f)
+		t, err = s.askService(ctx, c, u, f)
 	} else {
 		t, err = s.runWhisper(ctx, c, u, f)
+	}
+	if err == nil {
+		s.speech.pulse.beat(s.now(), nil)
+	} else if ctx.Err() == nil && !errors.Is(err, errRecording) {
+		s.speech.pulse.beat(s.now(), err)
 	}
 	if err != nil {
 		return err
@@ -175,128 +166,4 @@ func (s *Service) transcribe(ctx context.Context, uploadID string) error {
 		}
 		return s.transcribed(tx, u.id)
 	})
-}
-
-// askService sends a sound to the configured service.
-func askService(ctx context.Context, c config.Transcription, u *upload, f io.Reader) (t Transcript, err error) {
-	target, err := url.Parse(strings.TrimSuffix(c.URL, "/") + "/audio/transcriptions")
-	if err != nil {
-		return t, fmt.Errorf("transcription.url: %w", err)
-	}
-	client, err := outbound.New(outbound.Options{UserAgent: "QuckChat", Timeout: c.Timeout, MaxBytes: 4 << 20}).Trusted(hostPort(target))
-	if err != nil {
-		return t, fmt.Errorf("transcription.url: %w", err)
-	}
-	defer client.Close()
-	var head bytes.Buffer
-	form := multipart.NewWriter(&head)
-	fields := [][2]string{{"model", c.Model}, {"response_format", "json"}}
-	if c.Language != "" {
-		fields = append(fields, [2]string{"language", c.Language})
-	}
-	for _, field := range fields {
-		if err := form.WriteField(field[0], field[1]); err != nil {
-			return t, err
-		}
-	}
-	if _, err := form.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {`form-data; name="file"; filename="audio` + u.kind.extension + `"`}, "Content-Type": {u.kind.mimeType},
-	}); err != nil {
-		return t, err
-	}
-	tail := "\r\n--" + form.Boundary() + "--\r\n"
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), io.MultiReader(&head, f, strings.NewReader(tail)))
-	if err != nil {
-		return t, err
-	}
-	r.ContentLength = int64(head.Len()) + u.size + int64(len(tail))
-	r.Header.Set("Content-Type", form.FormDataContentType())
-	if c.APIKey != "" {
-		r.Header.Set("Authorization", "Bearer "+c.APIKey)
-	}
-	answer, err := client.Do(r)
-	if err != nil {
-		return t, err
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return t, fmt.Errorf("read transcription: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return t, fmt.Errorf("the transcription service answers %d", answer.StatusCode)
-	}
-	var out struct {
-		Text     *string `json:"text"`
-		Language string  `json:"language"`
-		Duration float64 `json:"duration"`
-	}
-	if err := json.Unmarshal(raw, &out); err != nil || out.Text == nil {
-		return t, errors.New("the transcription service answers no transcription")
-	}
-	if out.Duration > 0 && out.Duration < durationMax {
-		t.Duration = time.Duration(out.Duration * float64(time.Second))
-	}
-	t.Text, t.Language = *out.Text, out.Language
-	return t, nil
-}
-
-// hostPort is the host and port of a URL, the port said or not.
-func hostPort(u *url.URL) string {
-	if u.Port() != "" {
-		return u.Host
-	}
-	if u.Scheme == "https" {
-		return u.Host + ":443"
-	}
-	return u.Host + ":80"
-}
-
-// runWhisper has the program on the host listen to a sound. It reads WAV, which ffmpeg makes.
-func (s *Service) runWhisper(ctx context.Context, c config.Transcription, u *upload, f blob.File) (t Transcript, err error) {
-	path, done, err := s.onDisk(f, u.id)
-	if err != nil {
-		return t, err
-	}
-	defer done()
-	wave, err := sound.Wave(ctx, path, waveMax)
-	if err != nil {
-		return t, fmt.Errorf("make a WAV: %w", err)
-	}
-	dir, err := os.MkdirTemp("", "quckchat-whisper-")
-	if err != nil {
-		return t, err
-	}
-	defer os.RemoveAll(dir)
-	in, out := filepath.Join(dir, "in.wav"), filepath.Join(dir, "out")
-	if err := os.WriteFile(in, wave, 0o600); err != nil {
-		return t, err
-	}
-	language := c.Language
-	if language == "" {
-		language = "auto"
-	}
-	limited, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	cmd := exec.CommandContext(limited, c.Command, "-m", c.Model, "-f", in, "-l", language, "-oj", "-of", out, "-np")
-	cmd.Env, cmd.WaitDelay = []string{"PATH=" + os.Getenv("PATH")}, 5*time.Second
-	if err := cmd.Run(); err != nil {
-		return t, fmt.Errorf("run whisper-cli: %w", err)
-	}
-	raw, err := os.ReadFile(out + ".json")
-	if err != nil {
-		return t, fmt.Errorf("read transcription: %w", err)
-	}
-	var said struct {
-		Result        struct{ Language string }
-		Transcription []struct{ Text string }
-	}
-	if err := json.Unmarshal(raw, &said); err != nil {
-		return t, fmt.Errorf("read transcription: %w", err)
-	}
-	var text strings.Builder
-	for _, part := range said.Transcription {
-		text.WriteString(part.Text)
-	}
-	return Transcript{Text: text.String(), Language: said.Result.Language}, nil
 }

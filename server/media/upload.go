@@ -253,6 +253,7 @@ func (s *Service) full(err error) error {
 		return api.E("STORAGE_FULL")
 	case away(err):
 		s.log.Warn("the store of media", "error", err)
+		s.bucket.beat(s.now(), err)
 		return api.E("MEDIA_UNAVAILABLE")
 	}
 	return err
