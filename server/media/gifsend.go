@@ -9,31 +9,27 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
 )
 
-// gifImport is how long a message may wait for its GIFs.
-const gifImport = 25 * time.Second
-
 // ImportGIFs makes uploads of the caller's of those attachments that are GIFs, at the provider or at our address of one, and
 // returns the list with their addresses. The same GIF is the same upload while that is kept, so that a message sent again is
-// the same message. Without a provider the list is returned as it is. It takes time: never call it in a transaction. Codes:
+// the same message. Without a provider the list is returned as it is. It takes time, five times gifs.timeout at most: never call it in a transaction. Codes:
 // GIF_UNUSABLE, GIF_UNAVAILABLE, and those of an upload.
 func (s *Service) ImportGIFs(ctx context.Context, by api.Caller, list []Attachment) ([]Attachment, error) {
 	if !s.gifs.on() {
 		return list, nil
 	}
+	limited, cancel := context.WithTimeout(ctx, 5*s.gifs.timeout)
+	defer cancel()
 	for i := range list {
 		name, address := s.gifNamed(list[i].URL)
 		if name == "" {
 			continue
 		}
-		limited, cancel := context.WithTimeout(ctx, gifImport)
 		path, err := s.importGIF(limited, by, name, address)
-		cancel()
 		switch {
 		case errors.Is(err, errNoGIF) || api.HasCode(err, "MEDIA_NOT_FOUND"):
 			return nil, api.E("GIF_UNUSABLE")
