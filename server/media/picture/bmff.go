@@ -1,9 +1,6 @@
 package picture
 
-import (
-	"io"
-	"slices"
-)
+import "io"
 
 // heifWalk is what the walk over a HEIC or AVIF remembers: the boxes at the top, and the items that meta describes.
 type heifWalk struct {
@@ -51,13 +48,7 @@ func (f *file) walkHEIF(s *scanner) error {
 	if err := h.readMeta(); err != nil {
 		return err
 	}
-	var kept []span
-	for _, item := range h.items {
-		if slices.Contains(heifPictures, item.kind) {
-			kept = append(kept, item.extents...)
-		}
-	}
-	slices.SortFunc(kept, func(a, b span) int { return int(min(max(a.from-b.from, -1), 1)) })
+	kept := h.pictureSpans(func(i *heifItem) []span { return i.extents })
 	f.pixels = 2 * int64(f.w) * int64(f.h) // for those who look at it; decodeHEIF knows what ours takes
 	f.memory = f.pixels
 	return h.assemble(kept)

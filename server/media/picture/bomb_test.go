@@ -180,25 +180,36 @@ func TestBombsAreRefusedByTheirHeaders(t *testing.T) {
 	scan := once[bytes.LastIndex(once, []byte{0xFF, 0xDA}) : len(once)-2]
 	again := append(append(bytes.Clone(once[:len(once)-2]), bytes.Repeat(scan, 3)...), 0xFF, 0xD9)
 	many := makePNG(t, corners(8, 8), bytes.Repeat(append(chunk("gAMA", "abcd"), chunk("tEXt", "")...), 70_000))
+	none := string(make([]byte, 60<<10)) // no profile
+	useless := []byte{}
+	for i := range 64 {
+		useless = append(useless, segment(0xE2, "ICC_PROFILE\x00"+string([]byte{byte(i + 1), 64})+none)...)
+	}
+	useless = append(useless, bytes.Repeat([]byte{0xFF, 0xC4, 0, 2}, 200_000)...)
+	profiles := bytes.Repeat(chunk("iCCP", "x\x00\x00"+deflated(make([]byte, 4<<20-1))), 1000)
+	pieces := heif{w: 640, h: 480, primary: 1, second: "Exif", method: 1, pieces: 60_000, padding: 3 << 20}
 	for name, c := range map[string]struct {
 		file []byte
 		want error
 	}{
-		"900 megapixels":           {emptyPNGHead(30_000, 30_000, 8, 6), picture.ErrTooLarge},
-		"a side of 2^31":           {emptyPNGHead(1<<31-1, 1, 1, 0), picture.ErrTooLarge},
-		"16 bit":                   {emptyPNGHead(5000, 5000, 16, 6), picture.ErrTooLarge},
-		"100,000 frames":           {frames, picture.ErrTooLarge},
-		"gif canvas":               {huge, picture.ErrTooLarge},
-		"webp canvas":              {canvas, picture.ErrTooLarge},
-		"3,000 scans":              {manyScans, picture.ErrTooLarge},
-		"one scan again":           {again, picture.ErrMalformed},
-		"progressive coefficients": {progressive(4000, 3000, 3), picture.ErrTooLarge},
-		"baseline":                 {baseline(12_000, 10_000), picture.ErrTooLarge},
-		"lossless webp":            {tables(t, 8, 8, 1), nil},
-		"profile":                  {makePNG(t, corners(8, 8), chunk("iCCP", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 10))))), picture.ErrTooLarge},
-		"text":                     {makePNG(t, corners(8, 8), chunk("zTXt", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 40))))), nil},
-		"140,000 chunks":           {many, picture.ErrMalformed},
-		"jpeg of nothing":          {append([]byte{0xFF, 0xD8, 0xFF}, bytes.Repeat([]byte{0xFF}, 1<<20)...), picture.ErrMalformed},
+		"200,000 tables behind what is no profile": {baseline(16, 16, useless), nil},
+		"1,000 profiles that are none":             {makePNG(t, corners(8, 8), profiles), nil},
+		"a picture named 60,000 times":             {pieces.file(), nil},
+		"900 megapixels":                           {emptyPNGHead(30_000, 30_000, 8, 6), picture.ErrTooLarge},
+		"a side of 2^31":                           {emptyPNGHead(1<<31-1, 1, 1, 0), picture.ErrTooLarge},
+		"16 bit":                                   {emptyPNGHead(5000, 5000, 16, 6), picture.ErrTooLarge},
+		"100,000 frames":                           {frames, picture.ErrTooLarge},
+		"gif canvas":                               {huge, picture.ErrTooLarge},
+		"webp canvas":                              {canvas, picture.ErrTooLarge},
+		"3,000 scans":                              {manyScans, picture.ErrTooLarge},
+		"one scan again":                           {again, picture.ErrMalformed},
+		"progressive coefficients":                 {progressive(4000, 3000, 3), picture.ErrTooLarge},
+		"baseline":                                 {baseline(12_000, 10_000), picture.ErrTooLarge},
+		"lossless webp":                            {tables(t, 8, 8, 1), nil},
+		"profile":                                  {makePNG(t, corners(8, 8), chunk("iCCP", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 10))))), picture.ErrTooLarge},
+		"text":                                     {makePNG(t, corners(8, 8), chunk("zTXt", "x\x00\x00"+deflated([]byte(strings.Repeat(profile, 40))))), nil},
+		"140,000 chunks":                           {many, picture.ErrMalformed},
+		"jpeg of nothing":                          {append([]byte{0xFF, 0xD8, 0xFF}, bytes.Repeat([]byte{0xFF}, 1<<20)...), picture.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()

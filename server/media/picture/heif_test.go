@@ -116,25 +116,26 @@ func TestTheStructureOfAHEICIsFollowed(t *testing.T) {
 		want   error
 		w, h   int
 	}{
-		"plain":                {func(*heif) {}, nil, 640, 480},
-		"turned":               {func(h *heif) { h.props = append(h.props, box("irot", "\x01")) }, nil, 480, 640},
-		"upside down":          {func(h *heif) { h.props = append(h.props, box("irot", "\x02")) }, nil, 640, 480},
-		"cropped":              {func(h *heif) { h.props = append(h.props, box("clap", clap(600, 400))) }, nil, 600, 400},
-		"in the meta box":      {func(h *heif) { h.method = 1 }, nil, 640, 480},
-		"a description":        {func(h *heif) { h.props = append(h.props, box("udes", "\x00\x00\x00\x00en\x00"+secret)) }, nil, 640, 480},
-		"unknown meta box":     {func(h *heif) { h.meta = box("uuid", "0123456789abcdef"+secret) }, nil, 640, 480},
-		"unknown box":          {func(h *heif) { h.before = box("uuid", "0123456789abcdef"+secret) }, nil, 640, 480},
-		"a movie":              {func(h *heif) { h.before = box("moov", secret) }, picture.ErrUnsupported, 0, 0},
-		"a large picture":      {func(h *heif) { h.w = 40_000 }, picture.ErrTooLarge, 0, 0},
-		"many pixels":          {func(h *heif) { h.w, h.h = 20_000, 20_000 }, picture.ErrTooLarge, 0, 0},
-		"an unknown item":      {func(h *heif) { h.second = "quck" }, nil, 640, 480},
-		"an item elsewhere":    {func(h *heif) { h.elsewhere = 1 }, picture.ErrMalformed, 0, 0},
-		"an item of an item":   {func(h *heif) { h.method = 2 }, picture.ErrMalformed, 0, 0},
-		"an item in the boxes": {func(h *heif) { h.shift = -60 }, picture.ErrMalformed, 0, 0},
-		"an item far away":     {func(h *heif) { h.shift = 1 << 20 }, picture.ErrMalformed, 0, 0},
-		"no primary item":      {func(h *heif) { h.primary = 9 }, picture.ErrMalformed, 0, 0},
-		"primary is metadata":  {func(h *heif) { h.primary = 2 }, picture.ErrMalformed, 0, 0},
-		"no size":              {func(h *heif) { h.w = 0 }, picture.ErrMalformed, 0, 0},
+		"plain":                  {func(*heif) {}, nil, 640, 480},
+		"turned":                 {func(h *heif) { h.props = append(h.props, box("irot", "\x01")) }, nil, 480, 640},
+		"upside down":            {func(h *heif) { h.props = append(h.props, box("irot", "\x02")) }, nil, 640, 480},
+		"cropped":                {func(h *heif) { h.props = append(h.props, box("clap", clap(600, 400))) }, nil, 600, 400},
+		"in the meta box":        {func(h *heif) { h.method = 1 }, nil, 640, 480},
+		"a description":          {func(h *heif) { h.props = append(h.props, box("udes", "\x00\x00\x00\x00en\x00"+secret)) }, nil, 640, 480},
+		"in pieces that overlap": {func(h *heif) { h.method, h.pieces = 1, 3 }, nil, 640, 480},
+		"unknown meta box":       {func(h *heif) { h.meta = box("uuid", "0123456789abcdef"+secret) }, nil, 640, 480},
+		"unknown box":            {func(h *heif) { h.before = box("uuid", "0123456789abcdef"+secret) }, nil, 640, 480},
+		"a movie":                {func(h *heif) { h.before = box("moov", secret) }, picture.ErrUnsupported, 0, 0},
+		"a large picture":        {func(h *heif) { h.w = 40_000 }, picture.ErrTooLarge, 0, 0},
+		"many pixels":            {func(h *heif) { h.w, h.h = 20_000, 20_000 }, picture.ErrTooLarge, 0, 0},
+		"an unknown item":        {func(h *heif) { h.second = "quck" }, nil, 640, 480},
+		"an item elsewhere":      {func(h *heif) { h.elsewhere = 1 }, picture.ErrMalformed, 0, 0},
+		"an item of an item":     {func(h *heif) { h.method = 2 }, picture.ErrMalformed, 0, 0},
+		"an item in the boxes":   {func(h *heif) { h.shift = -60 }, picture.ErrMalformed, 0, 0},
+		"an item far away":       {func(h *heif) { h.shift = 1 << 20 }, picture.ErrMalformed, 0, 0},
+		"no primary item":        {func(h *heif) { h.primary = 9 }, picture.ErrMalformed, 0, 0},
+		"primary is metadata":    {func(h *heif) { h.primary = 2 }, picture.ErrMalformed, 0, 0},
+		"no size":                {func(h *heif) { h.w = 0 }, picture.ErrMalformed, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := heif{w: 640, h: 480, primary: 1, second: "Exif"}
@@ -161,6 +162,7 @@ type heif struct {
 	second                                  string
 	props                                   [][]byte
 	meta, before                            []byte
+	pieces, padding                         int // of the picture: how often it is named, and bytes behind it
 }
 
 func box(name, body string) []byte {
@@ -184,7 +186,7 @@ func be32(v ...int) (s string) {
 func clap(w, h int) string { return be32(w, 1, h, 1, 0, 1, 0, 1) }
 
 func (h *heif) file() []byte {
-	coded := "the coded picture"
+	coded := "the coded picture" + strings.Repeat("x", h.padding)
 	data := coded + secret + "more of " + secret
 	ftyp := box("ftyp", "heic\x00\x00\x00\x00mif1heic")
 	var props string
@@ -200,7 +202,7 @@ func (h *heif) file() []byte {
 	}
 	build := func(at int) []byte {
 		iloc := box("iloc", "\x01\x00\x00\x00\x44\x00"+be16(2)+
-			be16(1, h.method, h.elsewhere, 1)+be32(at+h.shift, len(coded))+
+			be16(1, h.method, h.elsewhere, max(h.pieces, 1))+strings.Repeat(be32(at+h.shift, len(coded)), max(h.pieces, 1))+
 			be16(2, h.method, h.elsewhere, 1)+be32(at+len(coded), len(secret)))
 		body := "\x00\x00\x00\x00" + string(box("hdlr", be32(0, 0)+"pict"+be32(0, 0, 0)+secret+"\x00")) +
 			string(box("pitm", be32(0)+be16(h.primary))) + string(iloc) +

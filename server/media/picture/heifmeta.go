@@ -2,6 +2,7 @@ package picture
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -170,17 +171,28 @@ func (h *heifWalk) itemPlaces(iloc []byte, idat int64) error {
 	return nil
 }
 
-// blankItemData overwrites what no picture has in the data that is kept in the meta box.
+// blankItemData overwrites what no picture has in the data that is kept in the meta box. It goes over the data once, however
+// often pictures name the same bytes.
 func (h *heifWalk) blankItemData(idat []byte) {
-	old := bytes.Clone(idat)
-	clear(idat)
+	at := int64(0)
+	for _, e := range h.pictureSpans(func(i *heifItem) []span { return i.inMeta }) {
+		if e.from > at {
+			clear(idat[at:e.from])
+		}
+		at = max(at, e.to)
+	}
+	clear(idat[at:])
+}
+
+// pictureSpans are the bytes that pictures have in one of two places, in the order of where they begin.
+func (h *heifWalk) pictureSpans(of func(*heifItem) []span) (list []span) {
 	for _, item := range h.items {
 		if slices.Contains(heifPictures, item.kind) {
-			for _, e := range item.inMeta {
-				copy(idat[e.from:e.to], old[e.from:e.to])
-			}
+			list = append(list, of(item)...)
 		}
 	}
+	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	return list
 }
 
 // heifProperty is what a property says, as far as it is of use here.

@@ -164,6 +164,7 @@ func (j *jpegWalk) keepProfile(last bool) error {
 	}
 	whole := bytes.Join(j.iccs, nil)
 	if j.profile = checkProfile(whole); j.profile == nil {
+		j.iccDamaged = len(whole) > 0 // not looked at again before each table that follows
 		return nil
 	}
 	return j.clean.give(profileSegments(j.profile))

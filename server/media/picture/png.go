@@ -16,6 +16,7 @@ type pngWalk struct {
 	depth, colour byte
 	interlaced    bool
 	transparent   bool
+	iccSeen       bool // a profile was there, good or not
 	data          bool // picture data began
 	control       bool // acTL was there
 	planned       int  // frames that acTL says
@@ -170,9 +171,10 @@ func (p *pngWalk) frame(n int64) error {
 
 // iccp inflates the profile, checks it and gives it anew, so that nothing hides beside it.
 func (p *pngWalk) iccp(n int64) error {
-	if p.data || p.profile != nil {
+	if p.data || p.iccSeen { // a second one is not looked at, were the first one no profile
 		return nil
 	}
+	p.iccSeen = true
 	if n > maxProfile {
 		return tooLarge("a profile of %d bytes, compressed", n)
 	}
