@@ -103,12 +103,11 @@ func (s *Service) gifUpload(ctx context.Context, by api.Caller, name string) (ad
 
 // copyGIF makes an upload of a picture that is here, in the way of all uploads.
 func (s *Service) copyGIF(ctx context.Context, by api.Caller, f *gifFile) error {
-	select {
-	case s.coming <- struct{}{}:
-		defer func() { <-s.coming }()
-	default:
-		return api.E("OVERLOADED")
+	leave, err := s.coming.enter(by.UserID)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	if err := s.allowance(ctx, by, f.size); err != nil {
 		return err
 	}

@@ -43,9 +43,9 @@ type Service struct {
 	links  *Links
 	log    *slog.Logger
 
-	kept    atomic.Int64  // bytes of all blobs
-	coming  chan struct{} // a place for each upload that is arriving
-	low     atomic.Bool   // the disk has no room for uploads
+	kept    atomic.Int64 // bytes of all blobs
+	coming  arrivals
+	low     atomic.Bool // the disk has no room for uploads
 	waiters waiters
 	tus     *resumable
 	check   checking
@@ -74,14 +74,11 @@ type Options struct {
 	Dir    string // where uploads wait that arrive piece by piece
 }
 
-// uploadsAtOnce is how many uploads may arrive together: each holds a buffer of 128 KiB.
-const uploadsAtOnce = 128
-
 // New makes the service and registers its jobs.
 func New(o Options) (*Service, error) {
 	s := &Service{
 		db: o.DB, blobs: o.Blobs, jobs: o.Jobs, events: o.Events, config: o.Config, links: o.Links, log: o.Log,
-		coming: make(chan struct{}, uploadsAtOnce), waiters: waiters{byID: map[string][]chan struct{}{}}, verify: make(chan struct{}, 1),
+		waiters: waiters{byID: map[string][]chan struct{}{}}, verify: make(chan struct{}, 1),
 		scan: scanner(o.Config.Get().Media.ClamAV, int64(o.Config.Get().Media.ClamAVMax)),
 	}
 	var err error
@@ -124,7 +121,7 @@ func (s *Service) Stats() Stats {
 	if err != nil {
 		s.log.Warn("look at the free space", "error", err)
 	}
-	return Stats{Bytes: s.kept.Load(), Free: free, Arriving: len(s.coming), Low: s.low.Load()}
+	return Stats{Bytes: s.kept.Load(), Free: free, Arriving: s.coming.count(), Low: s.low.Load()}
 }
 
 // Routes returns the rows of the table.

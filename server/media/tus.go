@@ -90,15 +90,20 @@ func (t *resumable) routes() []api.Row {
 
 type uploaderKey struct{}
 
-// pass has the library answer, which finds in the context who calls.
+// uploader is who calls, and on which connection.
+type uploader struct {
+	by      api.Caller
+	control *http.ResponseController
+}
+
+// pass has the library answer, which hands back in the context who calls.
 func (t *resumable) pass(w http.ResponseWriter, r *http.Request, by api.Caller, fn http.HandlerFunc) error {
-	select {
-	case t.s.coming <- struct{}{}:
-		defer func() { <-t.s.coming }()
-	default:
-		return api.E("OVERLOADED")
+	leave, err := t.s.coming.enter(by.UserID)
+	if err != nil {
+		return err
 	}
-	r = r.WithContext(context.WithValue(r.Context(), uploaderKey{}, by))
+	defer leave()
+	r = r.WithContext(context.WithValue(r.Context(), uploaderKey{}, uploader{by, http.NewResponseController(w)}))
 	http.StripPrefix("/api/v1"+tusPath, t.handler.Middleware(fn)).ServeHTTP(w, r) // what is left is the id, as the library expects
 	return nil
 }
@@ -166,7 +171,8 @@ func (t *resumable) drop(id string) {
 
 // NewUpload begins an upload: an empty file, and a row.
 func (t *resumable) NewUpload(ctx context.Context, info tus.FileInfo) (tus.Upload, error) {
-	by, _ := ctx.Value(uploaderKey{}).(api.Caller)
+	from, _ := ctx.Value(uploaderKey{}).(uploader)
+	by := from.by
 	u := &upload{
 		id: storage.NewID(), userID: by.UserID, kind: kind{class: classFile, mimeType: "application/octet-stream"}, name: newName(),
 		original: plainName(info.MetaData["filename"]), size: info.Size, state: stateReceiving,
@@ -256,6 +262,8 @@ func (p *piece) WriteChunk(ctx context.Context, offset int64, from io.Reader) (n
 		return 0, fmt.Errorf("continue upload: %w", err)
 	}
 	buffer := make([]byte, uploadBuffer)
+	by, _ := ctx.Value(uploaderKey{}).(uploader)
+	from = p.t.s.paced(from, by.control)
 	for err == nil {
 		if err = p.t.room(pieceChecked); err != nil {
 			break
@@ -265,6 +273,9 @@ func (p *piece) WriteChunk(ctx context.Context, offset int64, from io.Reader) (n
 		if n += copied; copied < pieceChecked {
 			break
 		}
+	}
+	if errors.Is(err, errSlow) {
+		err = api.E("BODY_TIMEOUT")
 	}
 	if syncErr := f.Sync(); err == nil {
 		err = syncErr

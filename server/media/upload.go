@@ -54,9 +54,8 @@ var partNames = []string{"file", "files", "media", "image", "video", "audio"}
 const (
 	filesMax     = 10
 	fieldsMax    = 20
-	fieldMax     = 64 << 10 // bytes of a text field
-	formSlack    = 1 << 20  // bytes of a form besides its files
-	readTime     = 30 * time.Second
+	fieldMax     = 64 << 10        // bytes of a text field
+	formSlack    = 1 << 20         // bytes of a form besides its files
 	waitTime     = 8 * time.Second // how long an upload is answered later because it is looked at: the phone waits ten
 	uploadBuffer = 128 << 10
 )
@@ -110,12 +109,11 @@ func discard(files []*arrived) {
 
 // receive reads the files of a form.
 func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller, w want) (files []*arrived, err error) {
-	select {
-	case s.coming <- struct{}{}:
-		defer func() { <-s.coming }()
-	default:
-		return nil, api.E("OVERLOADED")
+	leave, err := s.coming.enter(by.UserID)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	defer func() {
 		if err != nil {
 			discard(files)
@@ -135,11 +133,12 @@ func (s *Service) receive(rw http.ResponseWriter, r *http.Request, by api.Caller
 	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
 		return nil, api.E("UNSUPPORTED_MEDIA_TYPE")
 	}
-	control := http.NewResponseController(rw)
-	body := bufio.NewReaderSize(&steady{r.Body, control}, uploadBuffer) // the form's own reader asks for 4 KiB at a time
-	form := multipart.NewReader(body, params["boundary"])
+	body := s.paced(r.Body, http.NewResponseController(rw))
+	form := multipart.NewReader(bufio.NewReaderSize(body, uploadBuffer), params["boundary"]) // its own reader asks for 4 KiB at a time
 	for fields := 0; ; {
+		body.head()
 		part, err := form.NextRawPart()
+		body.content()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -262,19 +261,6 @@ func (s *Service) full(err error) error {
 // away reports whether a store elsewhere cannot be reached, or refuses us.
 func away(err error) bool {
 	return errors.Is(err, blob.ErrUnavailable) || errors.Is(err, blob.ErrRefused)
-}
-
-// steady lets a body take as long as it needs while it moves.
-type steady struct {
-	body    io.Reader
-	control *http.ResponseController
-}
-
-func (s *steady) Read(b []byte) (int, error) {
-	if err := s.control.SetReadDeadline(time.Now().Add(readTime)); err != nil {
-		return 0, err
-	}
-	return s.body.Read(b)
 }
 
 // keep stores what has arrived, all or nothing, and waits a little until it is looked at.
