@@ -58,6 +58,41 @@ func addAttachments(q storage.Querier, list []*Message) error {
 	return nil
 }
 
+// unsign takes the keys to files out of messages that somebody who is told of them late no longer sees: they were told of
+// them while they were there, and are not let in again and again.
+func unsign(q storage.Querier, viewer string, list []*Message) error {
+	var ids []string
+	for _, m := range list {
+		if m.attached > 0 && viewer != "" {
+			ids = append(ids, m.ID)
+		}
+	}
+	seen := map[string]bool{}
+	for _, chunk := range storage.Chunks(ids) {
+		marks, args := storage.In(chunk)
+		rows, err := q.Query(`SELECT x.id FROM message x CROSS JOIN member m WHERE x.id IN (`+marks+`) AND m.conversation_id = x.conversation_id
+			AND m.user_id = ? AND m.left_seq IS NULL AND x.n > m.history_from_n`, append(args, viewer)...)
+		if err != nil {
+			return fmt.Errorf("find who sees files: %w", err)
+		}
+		found, err := storage.ScanIDs(rows)
+		if err != nil {
+			return fmt.Errorf("find who sees files: %w", err)
+		}
+		for _, id := range found {
+			seen[id] = true
+		}
+	}
+	for _, m := range list {
+		if m.attached > 0 && viewer != "" && !seen[m.ID] {
+			for i := range m.Attachments {
+				m.Attachments[i] = m.Attachments[i].Unsigned()
+			}
+		}
+	}
+	return nil
+}
+
 // release lets go of the files of messages that lose their text.
 func (s *Service) release(tx *storage.Tx, ids []string) error {
 	var gone []string

@@ -204,3 +204,37 @@ func TestAFileThatManyMessagesShowIsToldOfInEachOnce(t *testing.T) {
 		t.Errorf("told again: %s", more[0].Raw)
 	}
 }
+
+func TestWhoHasLeftIsToldLateWhatWasSaidAndNotLetInToItsFilesAgain(t *testing.T) {
+	s := servertest.Start(t)
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Group("g", bob)
+	live := bob.Socket()
+	since := live.Seq
+	address := ada.Uploaded("/upload/image", "p.png", servertest.PNG(400, 200))
+	send(ada, room, "look", map[string]any{"type": "image", "attachments": []map[string]any{{"type": "image", "url": address}}})
+	type sight struct {
+		Attachments []struct{ URL, ThumbnailURL string }
+	}
+	see := func(f servertest.Frame) (m sight) {
+		t.Helper()
+		if err := json.Unmarshal(f.Data, &m); err != nil || len(m.Attachments) != 1 {
+			t.Fatalf("%v in %s", err, f.Raw)
+		}
+		return m
+	}
+	first := see(live.Until("message:new")).Attachments[0]
+	s.Nobody().DoRoot("GET", first.URL, nil).OK(nil)
+	s.Nobody().DoRoot("GET", first.ThumbnailURL, nil).OK(nil)
+	if late := see(bob.Resume(since).Until("message:new")).Attachments[0]; late != first {
+		t.Errorf("a member is told %+v late, %+v live", late, first)
+	}
+	ada.Do("DELETE", "/conversations/"+room+"/participants/"+bob.ID, nil).OK(nil)
+	late := see(bob.Resume(since).Until("message:new")).Attachments[0]
+	if strings.Contains(late.URL, "?") || late.ThumbnailURL != "" {
+		t.Errorf("bob, who was removed, is given %+v", late)
+	}
+	for _, u := range []*servertest.User{bob, s.Nobody()} {
+		u.DoRoot("GET", late.URL, nil).Fails(404, "MEDIA_NOT_FOUND")
+	}
+}

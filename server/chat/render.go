@@ -77,6 +77,9 @@ func renderMessages(form func(e event.Event, m *Message) any) func(q storage.Que
 		if err := complete(q, list, show); err != nil {
 			return nil, err
 		}
+		if err := unsign(q, events[0].Viewer, list); err != nil {
+			return nil, err
+		}
 		return each(events, func(e event.Event) any {
 			if m := found[e.SubjectID]; m != nil {
 				return form(e, m.before(e.Seq))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/storage"
@@ -201,6 +202,13 @@ func (u *upload) attachment(q storage.Querier, scope string, hints said) Attachm
 		seconds := float64(duration) / 1000
 		a.Duration = &seconds
 	}
+	return a
+}
+
+// Unsigned is the attachment without what its addresses let anybody fetch it by.
+func (a Attachment) Unsigned() Attachment {
+	a.URL, _, _ = strings.Cut(a.URL, "?")
+	a.ThumbnailURL, a.PreviewURL = nil, nil
 	return a
 }
 
