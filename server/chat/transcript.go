@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/event"
@@ -75,23 +76,30 @@ func (s *Service) recording(ctx context.Context, by api.Caller, messageID string
 	return uploadID, t, err
 }
 
+// transcribeWait is how long a request waits for what it asks to be transcribed, however much that is.
+const transcribeWait = 25 * time.Second
+
 // Transcribe has the recording of a message transcribed, and waits a while for it; 202 says that the work goes on, and
 // message:transcribed follows. Codes: MESSAGE_NOT_FOUND, NOT_AUDIO, TRANSCRIPTION_OFF, TRANSCRIPTION_FAILED.
 func (s *Service) Transcribe(ctx context.Context, by api.Caller, in *MessageInput) (*Transcription, error) {
-	uploadID, _, err := s.recording(ctx, by, in.MessageID)
+	return s.transcribe(ctx, by, in.MessageID, transcribeWait)
+}
+
+func (s *Service) transcribe(ctx context.Context, by api.Caller, messageID string, wait time.Duration) (*Transcription, error) {
+	uploadID, _, err := s.recording(ctx, by, messageID)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.media.Transcribe(ctx, uploadID)
+	t, err := s.media.Transcribe(ctx, uploadID, wait)
 	if err != nil {
 		return nil, err
 	}
 	if t == nil {
-		out := transcription(in.MessageID, nil, http.StatusAccepted)
+		out := transcription(messageID, nil, http.StatusAccepted)
 		out.Message = "The recording is being transcribed."
 		return out, nil
 	}
-	return transcription(in.MessageID, t, http.StatusCreated), nil
+	return transcription(messageID, t, http.StatusCreated), nil
 }
 
 // Transcription returns what is said in the recording of a message, as far as it was transcribed. Codes: MESSAGE_NOT_FOUND,
@@ -115,15 +123,17 @@ type TranscribeBatchInput struct {
 	}
 }
 
-// TranscribeBatch transcribes the recordings of several messages, one after the other. What cannot be is said in its place.
+// TranscribeBatch has the recordings of several messages transcribed. What cannot be is said in its place, and so is what takes
+// longer than the answer waits: of that message:transcribed tells.
 // Codes: VALIDATION, TRANSCRIPTION_OFF.
 func (s *Service) TranscribeBatch(ctx context.Context, by api.Caller, in *TranscribeBatchInput) ([]*Transcription, error) {
 	if !s.media.CanTranscribe() {
 		return nil, api.E("TRANSCRIPTION_OFF")
 	}
 	list := []*Transcription{}
+	until := time.Now().Add(transcribeWait)
 	for _, id := range in.Body.MessageIDs {
-		t, err := s.Transcribe(ctx, by, &MessageInput{MessageID: id})
+		t, err := s.transcribe(ctx, by, id, time.Until(until))
 		if err != nil {
 			var e *api.Error
 			if !errors.As(err, &e) {

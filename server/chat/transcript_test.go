@@ -166,6 +166,33 @@ func TestTranscriptionIsOffUntilItIsSetUpAndByItselfWhenWanted(t *testing.T) {
 	})
 }
 
+func TestABatchOfTranscriptionsWaitsOnceForAll(t *testing.T) {
+	t.Parallel() // it waits as long as people do
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or nobody notices that the other side has gone
+		<-r.Context().Done()
+	}))
+	t.Cleanup(service.Close)
+	s := servertest.Start(t, "QUCKCHAT_TRANSCRIPTION_URL="+service.URL+"/v1")
+	ada, bob := s.Register("ada"), s.Register("bob")
+	room := ada.Single(bob)
+	ids := []string{note(t, ada, room), note(t, ada, room), note(t, ada, room)}
+	answer := make(chan []transcription, 1)
+	go func() {
+		answer <- fetch[[]transcription](bob, "POST", "/transcription/batch", map[string]any{"messageIds": ids})
+	}()
+	select {
+	case list := <-answer:
+		for i, got := range list {
+			if len(list) != 3 || got.MessageID != ids[i] || got.Transcription != nil || got.Message != "The recording is being transcribed." {
+				t.Errorf("batch %+v", list)
+			}
+		}
+	case <-time.After(60 * time.Second): // 25 for all; for each they were 75
+		t.Error("each recording is waited for")
+	}
+}
+
 func TestAProgramOnTheHostTranscribes(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("SKIPPED: there is no ffmpeg to make a WAV with: apt-get install ffmpeg")

@@ -26,8 +26,7 @@ type Transcript struct {
 
 const (
 	transcribeKind = "media.transcribe"
-	transcriptMax  = 100_000 // characters
-	transcribeWait = 25 * time.Second
+	transcriptMax  = 100_000   // characters
 	waveMax        = 256 << 20 // bytes: two hours
 )
 
@@ -60,9 +59,9 @@ func TranscriptOf(q storage.Querier, uploadID string) (*Transcript, error) {
 	return &t, nil
 }
 
-// Transcribe has an upload transcribed and waits for it. It returns nil while the work goes on. Codes: TRANSCRIPTION_OFF,
-// TRANSCRIPTION_FAILED.
-func (s *Service) Transcribe(ctx context.Context, uploadID string) (t *Transcript, err error) {
+// Transcribe has an upload transcribed and waits for it, not longer than wait. It returns nil while the work goes on. Codes:
+// TRANSCRIPTION_OFF, TRANSCRIPTION_FAILED.
+func (s *Service) Transcribe(ctx context.Context, uploadID string, wait time.Duration) (t *Transcript, err error) {
 	read := func() error {
 		return s.db.Read(ctx, func(v storage.View) error {
 			t, err = TranscriptOf(v, uploadID)
@@ -84,7 +83,7 @@ func (s *Service) Transcribe(ctx context.Context, uploadID string) (t *Transcrip
 	}
 	select {
 	case <-done:
-	case <-time.After(transcribeWait):
+	case <-time.After(wait):
 		return nil, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
