@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/turn/sfu"
 )
 
@@ -30,7 +31,7 @@ func (s *Server) openSFU() {
 }
 
 // checkSFU is the part "huddles" of health.
-func (s *Server) checkSFU(context.Context) (map[string]any, error) {
+func (s *Server) checkSFU(context.Context, api.Caller) (map[string]any, error) {
 	if s.sfu == nil {
 		return map[string]any{"enabled": s.sfuErr != nil}, s.sfuErr
 	}

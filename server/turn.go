@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quckchat/quckchat/server/account"
+	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/turn"
 )
 
@@ -113,7 +114,7 @@ func (s *Server) learnPublic(ctx context.Context) {
 }
 
 // checkTURN is the part "turn" of health.
-func (s *Server) checkTURN(context.Context) (map[string]any, error) {
+func (s *Server) checkTURN(context.Context, api.Caller) (map[string]any, error) {
 	if s.turn == nil {
 		return map[string]any{"enabled": s.turnErr != nil}, s.turnErr
 	}
