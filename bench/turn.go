@@ -18,51 +18,80 @@ import (
 )
 
 // relays is scenario H: calls through the TURN server, beside coturn, with the load generator of coturn's authors. Both
-// servers run in turn, as processes of their own, under the same load: pairs of clients that send 1,000 bytes each
-// millisecond to each other's relays, through channels.
+// servers run in turn, as processes of their own, under the same load: clients that send 1,000 bytes each millisecond
+// through channels, in pairs to each other's relays, or to a peer that is no relay and sends everything back.
 func (b *bench) relays(ctx context.Context) error {
-	for _, program := range []string{"turnserver", "turnutils_uclient"} {
+	for _, program := range []string{"turnserver", "turnutils_uclient", "turnutils_peer"} {
 		if _, err := exec.LookPath(program); err != nil {
 			b.say("turn: NOT MEASURED: %s is not installed (Debian's package coturn)", program)
 			b.report.table("H. TURN", "not measured").add(program + " is not installed (Debian's package coturn)")
 			return nil
 		}
 	}
-	t := b.report.table("H. TURN", "clients", "server", "messages", "lost", "CPU per message", "messages per CPU second", "peak RSS")
-	for _, clients := range b.relayClients {
-		var ours, theirs []relayRun
-		var ratio []float64
-		for round := range b.rounds {
-			one, err := b.relayOurs(ctx, clients)
-			if err != nil {
-				return err
-			}
-			other, err := b.relayCoturn(ctx, clients)
-			if err != nil {
-				return err
-			}
-			ours, theirs, ratio = append(ours, one), append(theirs, other), append(ratio, one.rate()/other.rate())
-			b.say("turn, %d clients, round %d: %.1f us a message and %d lost, coturn %.1f us and %d lost: %.2f of its messages per CPU second",
-				clients, round+1, one.each(), one.lost, other.each(), other.lost, ratio[round])
-		}
-		for name, runs := range map[string][]relayRun{"QuckChat": ours, "coturn": theirs} {
-			lost, peak := int64(0), int64(0)
-			for _, r := range runs {
-				lost, peak = lost+r.lost, max(peak, r.peak)
-			}
-			t.add(fmt.Sprint(clients), name, count(float64(runs[0].sent)), fmt.Sprint(lost), spreadBy(runs, relayRun.each).show(func(v float64) string { return fmt.Sprintf("%.1f us", v) }),
-				spreadBy(runs, relayRun.rate).show(count), mib(peak))
-		}
-		var lost int64
-		for _, r := range ours {
-			lost += r.lost
-		}
-		median := spreadOf(ratio...)
-		b.report.goal(fmt.Sprintf("TURN, %d clients: messages per CPU second beside coturn", clients), "0.60, better 0.80", fmt.Sprintf("%.2f", median.median), median.median >= 0.6)
-		b.report.goal(fmt.Sprintf("TURN, %d clients: lost", clients), "0", fmt.Sprint(lost), lost == 0)
+	at, err := freeAddress()
+	if err != nil {
+		return err
 	}
-	t.note = "turnutils_uclient -y -c -l 1000 -n " + fmt.Sprint(b.relayMessages) + " -z 1 over loopback. CPU is that of the server's process alone; \"lost\" is of all rounds. Medians (and extremes)."
+	peer, err := b.spawn("turnutils_peer", "turnutils_peer", nil, "-L", at.Addr().String(), "-p", fmt.Sprint(at.Port()))
+	if err != nil {
+		return err
+	}
+	defer peer.stop()
+	t := b.report.table("H. TURN", "clients", "send to", "server", "messages", "lost", "CPU per message", "messages per CPU second", "peak RSS")
+	for _, clients := range b.relayClients {
+		for _, load := range []relayLoad{{clients: clients}, {clients: clients, peer: at}} {
+			if err := b.relaysBeside(ctx, t, load); err != nil {
+				return err
+			}
+		}
+	}
+	t.note = "turnutils_uclient -c -l 1000 -n " + fmt.Sprint(b.relayMessages) + " -z 1 over loopback. CPU is that of the server's process alone; \"lost\" is of all rounds. Medians (and extremes)."
 	return nil
+}
+
+// relaysBeside is one load on both servers.
+func (b *bench) relaysBeside(ctx context.Context, t *table, load relayLoad) error {
+	var runs [2][]relayRun // ours and theirs
+	var ratio []float64
+	for round := range b.rounds {
+		ours, err := b.relayOurs(ctx, load)
+		if err != nil {
+			return err
+		}
+		theirs, err := b.relayCoturn(ctx, load)
+		if err != nil {
+			return err
+		}
+		runs[0], runs[1], ratio = append(runs[0], ours), append(runs[1], theirs), append(ratio, ours.rate()/theirs.rate())
+		b.say("turn, %d clients, %s, round %d: %.1f us a message and %d lost, coturn %.1f us and %d lost: %.2f of its messages per CPU second",
+			load.clients, load.to(), round+1, ours.each(), ours.lost, theirs.each(), theirs.lost, ratio[round])
+	}
+	var lost [2]int64
+	for i, name := range []string{"QuckChat", "coturn"} {
+		var peak int64
+		for _, r := range runs[i] {
+			lost[i], peak = lost[i]+r.lost, max(peak, r.peak)
+		}
+		each := spreadBy(runs[i], relayRun.each).show(func(v float64) string { return fmt.Sprintf("%.1f us", v) })
+		t.add(fmt.Sprint(load.clients), load.to(), name, count(float64(runs[i][0].sent)), fmt.Sprint(lost[i]), each, spreadBy(runs[i], relayRun.rate).show(count), mib(peak))
+	}
+	what, median := fmt.Sprintf("TURN, %d clients to %s: ", load.clients, load.to()), spreadOf(ratio...).median
+	b.report.goal(what+"messages per CPU second beside coturn", "0.60, better 0.80", fmt.Sprintf("%.2f", median), median >= 0.6)
+	b.report.goal(what+"lost", "0", fmt.Sprint(lost[0]), lost[0] == 0)
+	return nil
+}
+
+// relayLoad is so many clients, that send to a peer, or to each other when there is none.
+type relayLoad struct {
+	clients int
+	peer    netip.AddrPort
+}
+
+func (l relayLoad) to() string {
+	if l.peer.IsValid() {
+		return "a peer"
+	}
+	return "each other"
 }
 
 // relayRun is what one run came to.
@@ -78,13 +107,13 @@ func (r relayRun) each() float64 { return float64(r.cpu.Microseconds()) / float6
 // rate is messages that arrived per second of CPU.
 func (r relayRun) rate() float64 { return float64(r.received) / r.cpu.Seconds() }
 
-func (b *bench) relayOurs(ctx context.Context, clients int) (run relayRun, err error) {
+func (b *bench) relayOurs(ctx context.Context, load relayLoad) (run relayRun, err error) {
 	at, err := freeAddress()
 	if err != nil {
 		return run, err
 	}
 	data := filepath.Join(b.tmp, "relay")
-	p, err := b.spawn("quckchat", b.binary, []string{"QUCKCHAT_TURN_USER_RELAYS=1000"}, "serve", "--data", data, "--listen", "127.0.0.1:0", "--turn-listen", at.String())
+	p, err := b.spawn("quckchat", b.binary, []string{"QUCKCHAT_TURN_USER_RELAYS=1000", "QUCKCHAT_TURN_ALLOW_PEERS=127.0.0.1"}, "serve", "--data", data, "--listen", "127.0.0.1:0", "--turn-listen", at.String())
 	if err != nil {
 		return run, err
 	}
@@ -104,10 +133,10 @@ func (b *bench) relayOurs(ctx context.Context, clients int) (run relayRun, err e
 	}
 	minter := turn.Minter{Secret: keys.TURN, TTL: time.Hour}
 	cred := minter.Mint("bench", "")
-	return b.relayLoad(ctx, p, at, clients, cred.Username, cred.Password)
+	return b.relayRun(ctx, p, at, load, cred.Username, cred.Password)
 }
 
-func (b *bench) relayCoturn(ctx context.Context, clients int) (run relayRun, err error) {
+func (b *bench) relayCoturn(ctx context.Context, load relayLoad) (run relayRun, err error) {
 	at, err := freeAddress()
 	if err != nil {
 		return run, err
@@ -122,7 +151,7 @@ func (b *bench) relayCoturn(ctx context.Context, clients int) (run relayRun, err
 	if err := p.answers(ctx, at); err != nil {
 		return run, err
 	}
-	return b.relayLoad(ctx, p, at, clients, "bench", "bench")
+	return b.relayRun(ctx, p, at, load, "bench", "bench")
 }
 
 // answers waits until a STUN server answers.
@@ -148,12 +177,17 @@ var (
 	relayLost   = regexp.MustCompile(`Total lost packets (\d+)`)
 )
 
-// relayLoad runs the generator against a server.
-func (b *bench) relayLoad(ctx context.Context, p *process, at netip.AddrPort, clients int, user, password string) (run relayRun, err error) {
+// relayRun runs the generator against a server.
+func (b *bench) relayRun(ctx context.Context, p *process, at netip.AddrPort, load relayLoad, user, password string) (run relayRun, err error) {
+	args := []string{"-c", "-l", "1000", "-n", fmt.Sprint(b.relayMessages), "-z", "1", "-m", fmt.Sprint(load.clients), "-u", user, "-w", password, "-p", fmt.Sprint(at.Port())}
+	if load.peer.IsValid() {
+		args = append(args, "-e", load.peer.Addr().String(), "-r", fmt.Sprint(load.peer.Port()))
+	} else {
+		args = append(args, "-y")
+	}
 	resetPeak(p.pid())
 	before := cpuTime(p.pid())
-	cmd := exec.CommandContext(ctx, "turnutils_uclient", "-y", "-c", "-l", "1000", "-n", fmt.Sprint(b.relayMessages), "-z", "1", "-m", fmt.Sprint(clients),
-		"-u", user, "-w", password, "-p", fmt.Sprint(at.Port()), at.Addr().String())
+	cmd := exec.CommandContext(ctx, "turnutils_uclient", append(args, at.Addr().String())...)
 	out, err := cmd.CombinedOutput()
 	run.cpu, run.peak = cpuTime(p.pid())-before, memory(p.pid(), "VmHWM")
 	text := string(out)

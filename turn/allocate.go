@@ -128,6 +128,26 @@ func (d *door) relayOf(addr net.Addr) *relay {
 	return d.front.relayOf(a)
 }
 
+// bindingsMax is how many permissions, and how many channels, an allocation has at most. A call has a handful.
+const bindingsMax = 128
+
+// authorize gives pion the key that a request must be signed with; whether it is, pion looks at. What has been
+// allocated is in the hands of who did it (RFC 8656, section 5): pion v4 would let anybody with a credential end it who
+// can forge the address of its client.
+func (d *door) authorize(username, realm string, src net.Addr) (key []byte, ok bool) {
+	s := d.server
+	id, ok := parseUsername(username)
+	if r := d.relayOf(src); r != nil {
+		o := r.owner.Load()
+		ok = ok && o != nil && o.name == username
+	}
+	if !ok || !s.opts.Now().Before(id.expires) {
+		s.stats.authFailures.Add(1)
+		return nil, false
+	}
+	return pion.GenerateAuthKey(username, realm, password(s.opts.Secret, username)), true
+}
+
 // permits is asked by pion before it notes a permission or a channel. For a channel the peer's port counts too.
 func (d *door) permits(addr net.Addr, ip net.IP) bool {
 	r := d.relayOf(addr)
@@ -136,11 +156,11 @@ func (d *door) permits(addr net.Addr, ip net.IP) bool {
 		return false
 	}
 	a = a.Unmap()
-	w := d.server.places.fresh()
-	allowed := family(a) == family(r.addr.Addr()) && w.admits(a, r.restricted())
+	w, b := d.server.places.fresh(), r.bound.Load()
+	allowed := family(a) == family(r.addr.Addr()) && w.admits(a, r.restricted()) && (b.allowed[a] || len(b.allowed) < bindingsMax)
 	if peer := d.request().peer; allowed && peer.Addr() == a {
 		how, _ := w.judge(peer, r.restricted(), d.server.opts.Ports)
-		allowed = how != refused
+		allowed = how != refused && (b.peers[peer] != nil || len(b.peers) < bindingsMax)
 	}
 	if !allowed {
 		r.refuse()
@@ -209,7 +229,7 @@ func (s *Server) allow(r *relay, peer net.IP, on bool) {
 func (d *door) take(r *relay, src net.Addr, username string) {
 	s := d.server
 	id, _ := parseUsername(username) // it has been authorized
-	o := &owner{identity: id, since: time.Now(), front: d.front, stream: d.stream, addr: mustAddrPort(src)}
+	o := &owner{identity: id, name: username, since: time.Now(), front: d.front, stream: d.stream, addr: mustAddrPort(src)}
 	if d.front != nil {
 		o.via = d.front.via
 	}

@@ -4,13 +4,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
-
-	pion "github.com/pion/turn/v4"
 )
 
 // echoMark stands where the call stands in the username of restricted credentials. No id begins with it.
@@ -86,16 +83,6 @@ func parseUsername(name string) (id identity, ok bool) {
 		}
 	}
 	return id, true
-}
-
-// authorize gives pion the key that a request must be signed with. Whether it is, pion looks at.
-func (s *Server) authorize(username, realm string, _ net.Addr) (key []byte, ok bool) {
-	id, ok := parseUsername(username)
-	if !ok || !s.opts.Now().Before(id.expires) {
-		s.stats.authFailures.Add(1)
-		return nil, false
-	}
-	return pion.GenerateAuthKey(username, realm, password(s.opts.Secret, username)), true
 }
 
 // Doors are the ports at which clients reach the server, each list in the order of preference.

@@ -67,6 +67,20 @@ func TestForgedCredentialsOpenNothing(t *testing.T) {
 	}
 }
 
+func TestAnAllocationIsInTheHandsOfWhoMadeIt(t *testing.T) {
+	s := start(t)
+	c := call(t, s, "udp", s.Mint("ada", ""))
+	c.allocate()
+	eve := call(t, s, "udp", s.Mint("eve", ""))
+	eve.conn = c.conn // as if she could forge the address
+	eve.denied(stun.MethodRefresh, lifetime(0))
+	eve.denied(stun.MethodCreatePermission, xorPeer(c.relay))
+	if s.Stats().Allocations != 1 {
+		t.Error("somebody else ended it")
+	}
+	c.granted(stun.MethodRefresh, lifetime(60))
+}
+
 func TestICEServersAreWhatBrowsersTake(t *testing.T) {
 	c := Credential{Username: "u", Password: "p"}
 	for _, x := range []struct {

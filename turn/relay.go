@@ -31,6 +31,7 @@ type relay struct {
 // owner is whose an allocation is, and where they are: at an address of a UDP socket, or on a connection.
 type owner struct {
 	identity
+	name   string // the username
 	since  time.Time
 	addr   netip.AddrPort
 	via    netip.Addr // the address of this host that they speak to; zero when there is one only

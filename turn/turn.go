@@ -143,7 +143,7 @@ func New(o Options) (_ *Server, err error) {
 // pion does not tell for which of its clients it wants a relay.
 func (s *Server) open(d *door, socket net.PacketConn) error {
 	_, err := pion.NewServer(pion.ServerConfig{
-		Realm: s.opts.Realm, LoggerFactory: quiet{s.opts.Log}, AuthHandler: s.authorize, QuotaHandler: s.mayAllocate, EventHandler: d.events(),
+		Realm: s.opts.Realm, LoggerFactory: quiet{s.opts.Log}, AuthHandler: d.authorize, QuotaHandler: s.mayAllocate, EventHandler: d.events(),
 		PacketConnConfigs: []pion.PacketConnConfig{{PacketConn: socket, RelayAddressGenerator: d, PermissionHandler: d.permits}},
 	})
 	if err != nil {

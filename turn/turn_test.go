@@ -327,6 +327,25 @@ func TestQuotasAreGivenBack(t *testing.T) {
 	}
 }
 
+func TestPermissionsAndChannelsAreBounded(t *testing.T) {
+	s := start(t)
+	c := call(t, s, "udp", s.Mint("ada", ""))
+	c.allocate()
+	peer := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{8, 8, byte(i >> 8), byte(i)}), 9)
+	}
+	for i := range bindingsMax {
+		c.permit(peer(i))
+	}
+	c.denied(stun.MethodCreatePermission, xorPeer(peer(bindingsMax)))
+	c.permit(peer(0))
+	for i := range bindingsMax {
+		c.bind(0x4000+uint16(i), netip.AddrPortFrom(peer(0).Addr(), uint16(1+i)))
+	}
+	c.denied(stun.MethodChannelBind, channelNumber(0x4FFF), xorPeer(netip.AddrPortFrom(peer(0).Addr(), 999)))
+	c.bind(0x4000, netip.AddrPortFrom(peer(0).Addr(), 1))
+}
+
 func TestWhatIsAboveTheBandwidthIsDroppedAndCounted(t *testing.T) {
 	s := start(t, func(o *Options) { o.Bandwidth = 4000 })
 	a, b := call(t, s, "udp", s.Mint("ada", "")), call(t, s, "udp", s.Mint("bob", ""))
