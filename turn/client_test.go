@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,11 +289,10 @@ func (c *caller) bindingRequest() netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port))
 }
 
-// outsider is a UDP socket that is no relay. What it hears is counted.
+// outsider is a UDP socket that is no relay.
 type outsider struct {
-	t     testing.TB
-	conn  *net.UDPConn
-	heard atomic.Int64
+	t    testing.TB
+	conn *net.UDPConn
 }
 
 func outside(t testing.TB, network, address string) *outsider {

@@ -92,7 +92,7 @@ type SFU struct {
 // TURN is the settings of the STUN and TURN server.
 type TURN struct {
 	Listen        string        `key:"listen" default:":3478" check:"address or off" help:"Address for STUN and TURN, UDP and TCP, so that calls connect through routers; off is none"`
-	PublicIP      []string      `key:"public_ip" check:"ip" help:"Addresses of this host as the internet sees it, one of IPv4 and one of IPv6 at most; empty takes those of the interface with the default route, which is right without NAT"`
+	PublicIP      []string      `key:"public_ip" check:"ip" help:"Addresses of this host as the internet sees it, of which clients are told the first of IPv4 and of IPv6; empty takes those of the interface with the default route, which is right without NAT"`
 	Ports         string        `key:"ports" default:"49152-65535" check:"ports" help:"UDP ports for relaying, both ends included; a router or firewall must let them through"`
 	STUNServer    string        `key:"stun_server" check:"address" help:"A STUN server outside, such as stun.example.org:3478, that is asked for the public address when turn.public_ip is empty; empty asks nobody"`
 	UserRelays    int           `key:"user_relays" default:"16" min:"1" max:"1000" help:"Most relays that one person may have at a time; a call takes one to three"`
