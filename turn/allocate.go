@@ -1,7 +1,6 @@
 package turn
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -80,19 +79,22 @@ func (s *Server) openRelay(w *world, f, place int) (*relay, error) {
 		return nil, syscall.EADDRINUSE
 	}
 	port := s.opts.Ports.Min + uint16(place)
-	conn, sock, err := listenUDP(context.Background(), []string{"udp4", "udp6"}[f], netip.AddrPortFrom(w.bind[f], port).String(), relayBuffer)
+	fd, err := openUDP(netip.AddrPortFrom(w.bind[f], port), relayBuffer)
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{server: s, conn: conn, socket: sock, addr: netip.AddrPortFrom(w.shown[f], port)}
+	r := &relay{server: s, file: file{fd: fd}, addr: netip.AddrPortFrom(w.shown[f], port), done: make(chan struct{})}
+	r.socket = socket{raw: &r.file, six: f == 1}
 	r.bound.Store(&bindings{})
 	if b := s.opts.Bandwidth; b > 0 {
 		// A burst of a second, and never less than a packet.
 		r.up.limit, r.down.limit = rate.NewLimiter(rate.Limit(b), max(b, slotSize)), rate.NewLimiter(rate.Limit(b), max(b, slotSize))
 	}
 	if !slot.CompareAndSwap(nil, r) {
-		conn.Close()
-		return nil, syscall.EADDRINUSE
+		return nil, errors.Join(syscall.EADDRINUSE, r.file.close())
+	}
+	if err := s.pool.add(fd, f, place); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	if s.closed.Load() { // Close may have passed by
 		r.Close()

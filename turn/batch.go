@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -48,21 +47,19 @@ func newInbox() *inbox {
 	return b
 }
 
-// inboxes are shared by the sockets of relays, which hold one only while they have something to read.
-var inboxes = sync.Pool{New: func() any { return newInbox() }}
-
-// receive takes what has arrived, at most batchSize datagrams, without waiting. EAGAIN says that nothing has.
-func (b *inbox) receive(fd uintptr) error {
-	b.n = 0
-	for i := range b.hdrs {
+// receive takes what has arrived into the slots that are free, those from the first one on, without waiting. EAGAIN says
+// that nothing has.
+func (b *inbox) receive(fd uintptr, first int) error {
+	b.n = first
+	for i := first; i < batchSize; i++ {
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		b.hdrs[i].hdr.SetControllen(controlSize)
 	}
 	for {
-		n, _, err := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, err := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[first])), uintptr(batchSize-first), unix.MSG_DONTWAIT, 0, 0)
 		switch err {
 		case 0:
-			b.n = int(n)
+			b.n += int(n)
 			return nil
 		case unix.EINTR:
 		default:
@@ -231,7 +228,12 @@ func putInfo(control *[controlSize]byte, via netip.Addr, six bool) int {
 
 // socket is a UDP socket as the batches use it.
 type socket struct {
-	raw  syscall.RawConn
+	raw  writer
 	six  bool // an IPv6 socket, which speaks to IPv4 under mapped addresses
 	info bool // it is told which address of the host a datagram came to
+}
+
+// writer calls a function with a file that stays open meanwhile.
+type writer interface {
+	Write(fn func(fd uintptr) bool) error
 }

@@ -16,6 +16,7 @@ type front struct {
 	server *Server
 	socket socket
 	conn   *net.UDPConn
+	raw    syscall.RawConn
 	closed atomic.Bool
 
 	mu      sync.RWMutex
@@ -32,8 +33,8 @@ type front struct {
 	request request      // and what it wants
 }
 
-func newFront(s *Server, conn *net.UDPConn, socket socket) *front {
-	f := &front{server: s, socket: socket, conn: conn, clients: map[netip.AddrPort]*relay{}, in: newInbox(), out: newOutbox()}
+func newFront(s *Server, conn *net.UDPConn, raw syscall.RawConn, socket socket) *front {
+	f := &front{server: s, socket: socket, conn: conn, raw: raw, clients: map[netip.AddrPort]*relay{}, in: newInbox(), out: newOutbox()}
 	f.read = f.readNow
 	return f
 }
@@ -46,7 +47,7 @@ func (f *front) ReadFrom(p []byte) (int, net.Addr, error) {
 		}
 		f.out.flush()
 		f.control = false
-		if err := f.socket.raw.Read(f.read); err != nil || f.closed.Load() {
+		if err := f.raw.Read(f.read); err != nil || f.closed.Load() {
 			return 0, nil, errors.Join(net.ErrClosed, err)
 		}
 	}
@@ -55,7 +56,7 @@ func (f *front) ReadFrom(p []byte) (int, net.Addr, error) {
 // readNow receives and relays until there is a request, or nothing at all.
 func (f *front) readNow(fd uintptr) bool {
 	for {
-		switch err := f.in.receive(fd); {
+		switch err := f.in.receive(fd, 0); {
 		case err == syscall.EAGAIN:
 			return false
 		case err != nil:

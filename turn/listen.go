@@ -32,9 +32,9 @@ func (s *Server) listen() error {
 			return fmt.Errorf("turn: %w", err)
 		}
 		_, got, _ := net.SplitHostPort(listener.Addr().String())
-		conn, sock, err := listenUDP(context.Background(), "udp", net.JoinHostPort(host, got), frontBuffer)
+		conn, raw, sock, err := listenUDP(net.JoinHostPort(host, got))
 		if err == nil {
-			s.listener, s.front = listener, newFront(s, conn, sock)
+			s.listener, s.front = listener, newFront(s, conn, raw, sock)
 			return nil
 		}
 		listener.Close()
@@ -44,32 +44,27 @@ func (s *Server) listen() error {
 	}
 }
 
-// listenUDP opens a socket with a receive buffer of so many bytes, or what the system allows. It does not send to
-// broadcast addresses.
-func listenUDP(ctx context.Context, network, address string, buffer int) (*net.UDPConn, socket, error) {
+// listenUDP opens the socket for clients. It does not send to broadcast addresses.
+func listenUDP(address string) (*net.UDPConn, syscall.RawConn, socket, error) {
 	var sock socket
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failed error
-		err := raw.Control(func(h uintptr) {
-			fd := int(h)
-			failed = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 0)
-			for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF, unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
-				if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, buffer) != nil { // only root may go beyond the system's limit
-					_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, plain, buffer)
-				}
-			}
-			domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		err := raw.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 0) // the runtime switches it on
+			enlarge(int(fd), frontBuffer)
+			domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
 			failed = errors.Join(failed, err)
 			sock.six = domain == unix.AF_INET6
 		})
 		return errors.Join(err, failed)
 	}}
-	pc, err := config.ListenPacket(ctx, network, address)
+	pc, err := config.ListenPacket(context.Background(), "udp", address)
 	if err != nil {
-		return nil, sock, err
+		return nil, nil, sock, err
 	}
 	conn := pc.(*net.UDPConn)
-	if sock.raw, err = conn.SyscallConn(); err == nil && conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
+	raw, err := conn.SyscallConn()
+	if err == nil && conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
 		// Answers must leave from the address that was asked: with several, the kernel would choose by its routes.
 		sock.info = true
 		level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
@@ -77,14 +72,15 @@ func listenUDP(ctx context.Context, network, address string, buffer int) (*net.U
 			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
 		}
 		var failed error
-		err = sock.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, 1) })
+		err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, 1) })
 		err = errors.Join(err, failed)
 	}
 	if err != nil {
 		conn.Close()
-		return nil, sock, err
+		return nil, nil, sock, err
 	}
-	return conn, sock, nil
+	sock.raw = raw
+	return conn, raw, sock, nil
 }
 
 // accept takes the connections of the own port.

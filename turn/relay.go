@@ -17,8 +17,9 @@ import (
 type relay struct {
 	server *Server
 	socket socket
-	conn   *net.UDPConn
+	file   file
 	addr   netip.AddrPort // as clients and peers know it
+	done   chan struct{}  // closed with it
 
 	owner    atomic.Pointer[owner] // nil until pion says whose it is
 	bound    atomic.Pointer[bindings]
@@ -173,38 +174,6 @@ func (r *relay) arrive(peer netip.AddrPort, buf []byte, off, n int, out *outbox,
 	out.add(&o.front.socket, o.addr, o.via, buf[from:to])
 }
 
-// pump reads what peers send until the socket is closed. It holds a buffer only while there is something.
-func (r *relay) pump() error {
-	return r.socket.raw.Read(func(fd uintptr) bool {
-		in := inboxes.Get().(*inbox)
-		defer inboxes.Put(in)
-		for {
-			if in.receive(fd) != nil || in.n == 0 {
-				return false
-			}
-			now := time.Now()
-			out := outboxes.Get().(*outbox)
-			w := r.server.places.now.Load()
-			for i := range in.n {
-				n, whole := in.size(i)
-				if !whole {
-					r.server.stats.oversized.Add(1)
-					continue
-				}
-				peer := in.from(i)
-				if seen, ok := w.behind[peer]; ok {
-					peer = seen
-				}
-				r.arrive(peer, in.slots[i][:], headRoom, n, out, now)
-			}
-			r.server.finish(out)
-			if in.n < batchSize { // empty: what comes from now on wakes us
-				return false
-			}
-		}
-	})
-}
-
 // finish sends what is left in out and gives it back.
 func (s *Server) finish(out *outbox) {
 	out.flush()
@@ -213,11 +182,9 @@ func (s *Server) finish(out *outbox) {
 	outboxes.Put(out)
 }
 
-// ReadFrom serves the relay until it is closed. It never returns data.
+// ReadFrom waits until the relay is closed. It never returns data: the pool reads.
 func (r *relay) ReadFrom([]byte) (int, net.Addr, error) {
-	if err := r.pump(); err != nil {
-		return 0, nil, err
-	}
+	<-r.done
 	return 0, nil, net.ErrClosed
 }
 
@@ -240,16 +207,20 @@ func (r *relay) WriteTo(p []byte, addr net.Addr) (int, error) {
 func (r *relay) Close() error {
 	err := net.ErrClosed
 	r.closing.Do(func() {
-		err = r.conn.Close()
+		err = r.file.close()
 		r.server.release(r)
+		close(r.done)
 	})
 	return err
 }
 
-func (r *relay) LocalAddr() net.Addr                { return net.UDPAddrFromAddrPort(r.addr) }
-func (r *relay) SetDeadline(t time.Time) error      { return r.conn.SetDeadline(t) }
-func (r *relay) SetReadDeadline(t time.Time) error  { return r.conn.SetReadDeadline(t) }
-func (r *relay) SetWriteDeadline(t time.Time) error { return r.conn.SetWriteDeadline(t) }
+// LocalAddr is the address that is told to the client.
+func (r *relay) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(r.addr) }
+
+// The deadlines are of no use here, and pion sets none.
+func (r *relay) SetDeadline(time.Time) error      { return nil }
+func (r *relay) SetReadDeadline(time.Time) error  { return nil }
+func (r *relay) SetWriteDeadline(time.Time) error { return nil }
 
 // rebind replaces the bindings by what edit makes of a copy.
 func (r *relay) rebind(edit func(b *bindings)) {

@@ -28,7 +28,7 @@
 // see what is relayed. The sockets it is given (front, relay, stream) take ChannelData and Send indications out of the
 // stream of requests, and what peers send never reaches it. They learn from its events which channels and permissions
 // there are. Datagrams come and go in batches, a system call for up to 32, and are passed on in the buffer that they
-// arrived in. Two relays of this server talk to each other without the kernel: that is what most calls that need a
+// arrived in; one goroutine reads what clients send by UDP, another what arrives at all relays (pool). Two relays of this server talk to each other without the kernel: that is what most calls that need a
 // relay come to, it is fast, and it works behind a router that does not lead its own public address back inside.
 //
 // Nothing waits for anybody: what a socket does not take at once is dropped and counted, as on a busy line, and a
@@ -85,6 +85,7 @@ type Server struct {
 	minter   Minter
 	places   surroundings
 	front    *front
+	pool     *pool
 	listener net.Listener
 	stats    counters
 	quota    quota
@@ -123,6 +124,9 @@ func New(o Options) (_ *Server, err error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
+	if s.pool, err = newPool(s); err != nil {
+		return nil, err
+	}
 	here, err := netip.ParseAddrPort(s.listener.Addr().String())
 	if err != nil {
 		return nil, fmt.Errorf("turn: listen on %s: %w", o.Listen, err)
@@ -135,6 +139,7 @@ func New(o Options) (_ *Server, err error) {
 	if err := s.open(&door{server: s, front: s.front}, s.front); err != nil {
 		return nil, err
 	}
+	s.work.Go(s.pool.run)
 	s.work.Go(s.accept)
 	return s, nil
 }
@@ -203,6 +208,9 @@ func (s *Server) Close() error {
 				_ = r.Close()
 			}
 		}
+	}
+	if s.pool != nil {
+		errs = append(errs, s.pool.close())
 	}
 	s.work.Wait()
 	return errors.Join(errs...)

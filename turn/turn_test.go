@@ -79,13 +79,13 @@ func TestTwoRelaysSpeakWhateverTheTransports(t *testing.T) {
 				if h := b.hear(); h != (heard{peer: a.relay, text: "through a channel"}) {
 					t.Errorf("heard %+v", h)
 				}
-				b.bind(0x4FFE, a.relay)
+				b.bind(0x7FFE, a.relay)
 				for _, text := range []string{"", "1", "22", "333", "4444", strings.Repeat("5", 1400)} {
 					a.say(0x4001, text)
-					if h := b.hear(); h != (heard{channel: 0x4FFE, text: text}) {
+					if h := b.hear(); h != (heard{channel: 0x7FFE, text: text}) {
 						t.Errorf("heard %+v", h)
 					}
-					b.say(0x4FFE, text)
+					b.say(0x7FFE, text)
 					if h := a.hear(); h != (heard{channel: 0x4001, text: text}) {
 						t.Errorf("heard %+v", h)
 					}

@@ -27,8 +27,9 @@ func isSTUN(b []byte) bool {
 	return len(b) >= stunHeader && b[0] < 4 && binary.BigEndian.Uint32(b[4:]) == cookie
 }
 
-// isChannel reports whether b begins as ChannelData: channel numbers are 0x4000 to 0x4FFF.
-func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xF0 == 0x40 }
+// isChannel reports whether b begins as ChannelData: channel numbers are 0x4000 to 0x7FFF in RFC 5766, which clients still
+// go by, and a quarter of that since RFC 8656.
+func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xC0 == 0x40 }
 
 // attributes calls fn with each attribute of a STUN message, where its value begins and ends in b. It ends early when
 // the message does, or when fn returns false.
