@@ -14,6 +14,7 @@ import (
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/server/media"
 	"github.com/quckchat/quckchat/storage"
+	"github.com/quckchat/quckchat/turn"
 )
 
 // Health is the state of the server in the form of contract 3.26. Callers who are not signed in get the status of
@@ -174,6 +175,7 @@ type Metrics struct {
 	Node      map[string]any `json:"node"`
 	Sockets   map[string]any `json:"sockets"`
 	Database  map[string]any `json:"database"`
+	TURN      *turn.Stats    `json:"turn,omitempty"`
 }
 
 func (s *Server) metrics(context.Context, api.Caller, *struct{}) (*Metrics, error) {
@@ -182,8 +184,13 @@ func (s *Server) metrics(context.Context, api.Caller, *struct{}) (*Metrics, erro
 	up := time.Since(s.started)
 	hub, db := s.hub.Stats(), s.db.Stats()
 	mib := func(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20)) }
+	var relays *turn.Stats
+	if s.turn != nil {
+		st := s.turn.Stats()
+		relays = &st
+	}
 	return &Metrics{
-		Status: "ok", Timestamp: api.Time(time.Now()),
+		TURN: relays, Status: "ok", Timestamp: api.Time(time.Now()),
 		Uptime: map[string]any{"seconds": up.Seconds(), "formatted": up.Round(time.Second).String()},
 		Memory: map[string]any{"heapUsed": mib(m.HeapAlloc), "heapTotal": mib(m.HeapSys), "rss": mib(m.Sys)},
 		Node:   map[string]any{"version": runtime.Version(), "platform": runtime.GOOS, "arch": runtime.GOARCH},

@@ -21,24 +21,25 @@ type counters struct {
 
 // Stats is how the server does. Counts are since it began.
 type Stats struct {
-	Allocations   int    // now
-	Created       int64  // allocations ever
-	Connections   int    // TCP and TLS, now
-	Sent          Flow   // from clients to peers, within the bandwidth
-	Received      Flow   // from peers to clients
-	Unasked       uint64 // packets from peers that the client gave no permission
-	Capped        uint64 // packets dropped because they were above the bandwidth of their allocation
-	Refused       uint64 // permissions, channels and packets that the policy refused
-	AuthFailures  uint64 // requests with a credential that is expired, forged or none of ours
-	QuotaRefusals uint64 // allocations refused because the person had enough
-	TurnedAway    uint64 // connections closed because there were too many
-	Overflow      uint64 // packets dropped because a socket or a slow client did not take them
-	Oversized     uint64 // packets dropped because they were longer than any that calls use
+	Allocations   int    `json:"allocations"`   // now
+	Created       int64  `json:"created"`       // allocations ever
+	Connections   int    `json:"connections"`   // TCP and TLS, now
+	Sent          Flow   `json:"sent"`          // from clients to peers, within the bandwidth
+	Received      Flow   `json:"received"`      // from peers to clients
+	Unasked       uint64 `json:"unasked"`       // packets from peers that the client gave no permission
+	Capped        uint64 `json:"capped"`        // packets dropped because they were above the bandwidth of their allocation
+	Refused       uint64 `json:"refused"`       // permissions, channels and packets that the policy refused
+	AuthFailures  uint64 `json:"authFailures"`  // requests with a credential that is expired, forged or none of ours
+	QuotaRefusals uint64 `json:"quotaRefusals"` // allocations refused because the person had enough
+	TurnedAway    uint64 `json:"turnedAway"`    // connections closed because there were too many
+	Overflow      uint64 `json:"overflow"`      // packets dropped because a socket or a slow client did not take them
+	Oversized     uint64 `json:"oversized"`     // packets dropped because they were longer than any that calls use
 }
 
 // Flow is an amount of traffic, headers of TURN not counted.
 type Flow struct {
-	Packets, Bytes uint64
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 func (f *flow) sum() Flow { return Flow{f.packets.Load(), f.bytes.Load()} }

@@ -65,7 +65,7 @@ type Options struct {
 	Realm     string         // zero is "quckchat"
 	Secret    []byte         // signs credentials
 	TTL       time.Duration  // lifetime of credentials; zero is 12 hours
-	Quota     int            // relays of one person at a time; zero is 16
+	Quota     int            // relays of one person at a time; zero is 32
 	Bandwidth int            // bytes per second of an allocation, each way; zero has no limit
 	Allow     []netip.Prefix // peers that relays reach although they are private
 	Conns     int            // connections at a time; zero is 4096
@@ -163,7 +163,7 @@ func (o *Options) defaults() {
 			*n = value
 		}
 	}
-	set(&o.Quota, 16)
+	set(&o.Quota, 32)
 	set(&o.Conns, 4096)
 	set(&o.PerHost, 256)
 	if o.Realm == "" {

@@ -58,6 +58,36 @@ func TestSTUNTellsTheAddressOfTheClient(t *testing.T) {
 	}
 }
 
+func TestALearnedAddressIsToldToClients(t *testing.T) {
+	outside, s := start(t), start(t)
+	if a, err := s.LearnPublic(t.Context(), outside.Addr().String()); err != nil || a != addr("127.0.0.1") {
+		t.Fatalf("%s, %v", a, err)
+	}
+	s.places.learn(addr("198.51.100.7")) // what a server behind a router is told
+	if four, _ := s.Public(); four != addr("198.51.100.7") {
+		t.Errorf("the public address is %s", four)
+	}
+	c, d := call(t, s, "udp", s.Mint("ada", "")), call(t, s, "udp", s.Mint("bob", ""))
+	if a := c.allocate(); a.Addr() != addr("198.51.100.7") {
+		t.Errorf("the relay is at %s", a)
+	}
+	d.allocate()
+	d.permit(c.relay)
+	c.bind(0x4000, d.relay)
+	c.say(0x4000, "no router leads it back") // inside all the same
+	if h := d.hear(); h != (heard{peer: c.relay, text: "no router leads it back"}) {
+		t.Errorf("heard %+v", h)
+	}
+	closed, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := s.LearnPublic(t.Context(), closed.LocalAddr().String()); err == nil {
+		t.Error("an address is learned from nobody")
+	}
+}
+
 func TestTwoRelaysSpeakWhateverTheTransports(t *testing.T) {
 	s := start(t, withTLS(t))
 	for _, one := range transports {

@@ -95,7 +95,7 @@ type TURN struct {
 	PublicIP      []string      `key:"public_ip" check:"ip" help:"Addresses of this host as the internet sees it, of which clients are told the first of IPv4 and of IPv6; empty takes those of the interface with the default route, which is right without NAT"`
 	Ports         string        `key:"ports" default:"49152-65535" check:"ports" help:"UDP ports for relaying, both ends included; a router or firewall must let them through"`
 	STUNServer    string        `key:"stun_server" check:"address" help:"A STUN server outside, such as stun.example.org:3478, that is asked for the public address when turn.public_ip is empty; empty asks nobody"`
-	UserRelays    int           `key:"user_relays" default:"16" min:"1" max:"1000" help:"Most relays that one person may have at a time; a call takes one to three"`
+	UserRelays    int           `key:"user_relays" default:"32" min:"1" max:"1000" help:"Most relays that one person may have at a time; each connection of a call takes up to four"`
 	Bandwidth     Bytes         `key:"bandwidth" default:"4MiB" min:"0" max:"1GiB" help:"Most that one relay may carry in a second, each way; 0 is no limit"`
 	AllowPeers    []string      `key:"allow_peers" check:"network" help:"Private addresses or networks that relays may send to, such as that of the house; empty keeps them out of all"`
 	CredentialTTL time.Duration `key:"credential_ttl" default:"12h" min:"1m" max:"168h" help:"How long the credentials that a client is given for relays are good for; a call cannot last longer through a relay"`
