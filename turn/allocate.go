@@ -246,9 +246,9 @@ func (d *door) take(r *relay, src net.Addr, username string) {
 	}
 }
 
-// release is the end of a relay.
+// release is the end of a relay. Its port is free last: who finds it taken waits for the rest.
 func (s *Server) release(r *relay) {
-	s.relays[family(r.addr.Addr())][r.addr.Port()-s.opts.Ports.Min].CompareAndSwap(r, nil)
+	defer s.relays[family(r.addr.Addr())][r.addr.Port()-s.opts.Ports.Min].CompareAndSwap(r, nil)
 	o := r.owner.Load()
 	if o == nil {
 		return

@@ -231,6 +231,8 @@ type socket struct {
 	raw  writer
 	six  bool // an IPv6 socket, which speaks to IPv4 under mapped addresses
 	info bool // it is told which address of the host a datagram came to
+
+	buffer int // bytes that may wait to be read, as far as asked for
 }
 
 // writer calls a function with a file that stays open meanwhile.

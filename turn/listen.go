@@ -34,6 +34,9 @@ func (s *Server) listen() error {
 		_, got, _ := net.SplitHostPort(listener.Addr().String())
 		conn, raw, sock, err := listenUDP(net.JoinHostPort(host, got))
 		if err == nil {
+			if sock.buffer < frontBuffer {
+				s.opts.Log.Info("bursts of calls will lose packets: the system allows only small buffers", "bytes", sock.buffer, "wanted", frontBuffer, "sysctl", "net.core.rmem_max")
+			}
 			s.listener, s.front = listener, newFront(s, conn, raw, sock)
 			return nil
 		}
@@ -54,6 +57,8 @@ func listenUDP(address string) (*net.UDPConn, syscall.RawConn, socket, error) {
 			enlarge(int(fd), frontBuffer)
 			domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
 			failed = errors.Join(failed, err)
+			double, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) // the kernel counts its own needs in
+			sock.buffer = double / 2
 			sock.six = domain == unix.AF_INET6
 		})
 		return errors.Join(err, failed)

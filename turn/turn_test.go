@@ -98,6 +98,7 @@ func TestTwoRelaysSpeakWhateverTheTransports(t *testing.T) {
 				b.allocate()
 				a.permit(b.relay)
 				a.send(b.relay, "nobody wants it")
+				a.bindingRequest() // it has been looked at
 				b.silent()
 				b.permit(a.relay)
 				a.send(b.relay, "in an indication")
@@ -235,7 +236,10 @@ func TestForbiddenPeersAreRefusedEverywhere(t *testing.T) {
 	c.permit(other.relay)
 	c.denied(stun.MethodChannelBind, channelNumber(0x4200), xorPeer(own.addr()))
 	c.send(own.addr(), "smuggled")
+	c.bindingRequest() // it has been looked at
+	before := s.Stats().Refused
 	own.send(c.relay, "from inside")
+	until(t, "a packet of the host itself is refused", func() bool { return s.Stats().Refused == before+1 })
 	c.silent()
 	for _, o := range []*outsider{private, own} {
 		o.send(o.addr(), "last") // to itself: whatever was smuggled came before
@@ -326,6 +330,7 @@ func TestRestrictedCredentialsReachTheEchoPeerAlone(t *testing.T) {
 	c.send(friend.relay, "smuggled")
 	friend.permit(c.relay)
 	friend.send(c.relay, "smuggled")
+	friend.bindingRequest()
 	c.silent()
 	friend.silent()
 	sfu.send(sfu.addr(), "last")
