@@ -5,35 +5,152 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/cc"
+	"github.com/pion/interceptor/pkg/gcc"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
 )
 
-// Looking for bandwidth. The estimate rises only as far as something is sent, so when it is too small for what a subscriber
-// wants, padding is sent besides, as much as the estimate says there is room for.
+// What the estimate of a subscriber's bandwidth starts at and stays between, in bit/s.
 const (
-	probeEvery     = 20 * time.Millisecond
-	probeFor       = 10 * time.Second
-	probePause     = 5 * time.Second // after the line was found full; twice as long each time, up to probePauseMost
-	probePauseMost = time.Minute
-	probePacket    = 255 // bytes of padding
+	startEstimate = 2_000_000
+	leastEstimate = 50_000
+	mostEstimate  = 50_000_000
 )
 
-// estimate is what the line of one subscriber can bear.
-type estimate struct {
-	estimator cc.BandwidthEstimator
-	numbered  atomic.Bool  // the client numbers packets across all streams: its feedback feeds the estimator
-	remb      atomic.Int64 // bit/s; what a client says that does not
+// arrivalsOver is the time over which the rate that arrives is measured.
+const arrivalsOver = 500 * time.Millisecond
 
-	mu      sync.Mutex
-	probing bool
-	next    time.Time
-	pause   time.Duration
+// estimate is what the line of one subscriber can bear. Google congestion control finds out when a line is full, but rises by
+// 8 % a second only, and sinks to what happens to be sent when packets were late for another reason. So what a probe has proven to
+// arrive counts too, until congestion control sees the line full.
+type estimate struct {
+	*gcc.SendSideBWE
+	numbered atomic.Bool  // the client numbers packets across all streams: its feedback feeds the estimator
+	remb     atomic.Int64 // bit/s; what a client says that does not
+	proven   atomic.Int64 // bit/s; 0 when nothing is
+
+	mu       sync.Mutex
+	sizes    [4096]uint16 // of packets that nothing was heard of, by their number
+	arrivals []arrival
+	probing  bool
+	next     time.Time
+	pause    time.Duration
+}
+
+// arrival is what one feedback tells.
+type arrival struct {
+	at             time.Time
+	bytes          int
+	received, lost int
+}
+
+func newEstimate() (*estimate, error) {
+	g, err := gcc.NewSendSideBWE(gcc.SendSideBWEInitialBitrate(startEstimate), gcc.SendSideBWEMinBitrate(leastEstimate),
+		gcc.SendSideBWEMaxBitrate(mostEstimate), gcc.SendSideBWEPacer(gcc.NewNoOpPacer()))
+	return &estimate{SendSideBWE: g}, err
+}
+
+// AddStream implements cc.BandwidthEstimator. It is called only for streams whose packets are numbered.
+func (e *estimate) AddStream(info *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	id := uint8(0)
+	for _, x := range info.RTPHeaderExtensions {
+		if x.URI == sdp.TransportCCURI {
+			id = uint8(x.ID)
+		}
+	}
+	return e.SendSideBWE.AddStream(info, interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
+		if b := h.GetExtension(id); len(b) == 2 {
+			e.mu.Lock()
+			e.sizes[(int(b[0])<<8|int(b[1]))%len(e.sizes)] = uint16(h.MarshalSize() + len(payload))
+			e.mu.Unlock()
+		}
+		return w.Write(h, payload, a)
+	}))
+}
+
+// WriteRTCP implements cc.BandwidthEstimator.
+func (e *estimate) WriteRTCP(packets []rtcp.Packet, a interceptor.Attributes) error {
+	for _, p := range packets {
+		if feedback, ok := p.(*rtcp.TransportLayerCC); ok {
+			e.heard(feedback, time.Now())
+		}
+	}
+	if err := e.SendSideBWE.WriteRTCP(packets, a); err != nil {
+		return err
+	}
+	if e.proven.Load() > 0 && e.GetStats()["usage"] == "overuse" {
+		e.proven.Store(0)
+	}
+	return nil
+}
+
+// heard notes what a feedback says of packets that nothing was heard of before.
+func (e *estimate) heard(feedback *rtcp.TransportLayerCC, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	heard := arrival{at: now}
+	seq, left := feedback.BaseSequenceNumber, int(feedback.PacketStatusCount)
+	status := func(symbol uint16) {
+		if left == 0 {
+			return
+		}
+		left--
+		size := &e.sizes[int(seq)%len(e.sizes)]
+		seq++
+		switch {
+		case *size == 0:
+		case symbol == rtcp.TypeTCCPacketNotReceived:
+			heard.lost++
+		default:
+			heard.received++
+			heard.bytes += int(*size)
+		}
+		*size = 0
+	}
+	for _, chunk := range feedback.PacketChunks {
+		switch chunk := chunk.(type) {
+		case *rtcp.RunLengthChunk:
+			for range min(int(chunk.RunLength), left) {
+				status(chunk.PacketStatusSymbol)
+			}
+		case *rtcp.StatusVectorChunk:
+			for _, symbol := range chunk.SymbolList {
+				status(symbol)
+			}
+		}
+	}
+	kept := e.arrivals[:0]
+	for _, x := range e.arrivals {
+		if now.Sub(x.at) < arrivalsOver {
+			kept = append(kept, x)
+		}
+	}
+	e.arrivals = append(kept, heard)
+}
+
+// arrives is the rate in bit/s at which packets arrived lately, and the share that did not.
+func (e *estimate) arrives(now time.Time) (bits int64, loss float64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	bytes, received, lost := 0, 0, 0
+	for _, x := range e.arrivals {
+		if now.Sub(x.at) < arrivalsOver {
+			bytes, received, lost = bytes+x.bytes, received+x.received, lost+x.lost
+		}
+	}
+	if received+lost == 0 {
+		return 0, 0
+	}
+	return int64(float64(bytes) * 8 / arrivalsOver.Seconds()), float64(lost) / float64(received+lost)
 }
 
 // bits is the estimate in bit/s.
 func (e *estimate) bits() int64 {
 	if e.numbered.Load() {
-		return int64(e.estimator.GetTargetBitrate())
+		return max(int64(e.GetTargetBitrate()), e.proven.Load())
 	}
 	if r := e.remb.Load(); r > 0 {
 		return r
@@ -41,71 +158,4 @@ func (e *estimate) bits() int64 {
 	return startEstimate
 }
 
-// mayProbe tells whether it is time, and takes the turn.
-func (e *estimate) mayProbe(now time.Time) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.probing || now.Before(e.next) || !e.numbered.Load() {
-		return false
-	}
-	e.probing = true
-	return true
-}
-
-// probed ends a probe. One that found the line full makes the next one wait longer.
-func (e *estimate) probed(now time.Time, full bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.probing = false
-	if full {
-		e.pause = min(max(2*e.pause, probePause), probePauseMost)
-	} else {
-		e.pause = 0
-	}
-	e.next = now.Add(max(e.pause, time.Second))
-}
-
-// probe sends padding until the estimate reaches what is wanted, falls, or time is up.
-func (p *Peer) probe(wanted int64) {
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	padding := make([]byte, probePacket)
-	padding[probePacket-1] = probePacket
-	began := time.Now()
-	last, base := began, p.out.bytes.Load()
-	allowed := 0.0 // bytes since it began
-	best := int64(0)
-	for {
-		select {
-		case <-p.done:
-			p.estimate.probed(time.Now(), false)
-			return
-		case now := <-tick.C:
-			bits := p.estimate.bits()
-			best = max(best, bits)
-			if full := bits < best*9/10; full || bits >= wanted || now.Sub(began) > probeFor {
-				p.estimate.probed(now, full)
-				return
-			}
-			second := float64(bits) / 8
-			used := float64(p.out.bytes.Load() - base)
-			allowed += now.Sub(last).Seconds() * second
-			allowed = max(used-second/5, min(used+second/20, allowed)) // neither debts nor savings grow old
-			last = now
-			p.pad(int(allowed-used), padding)
-		}
-	}
-}
-
-// pad sends about so many bytes of padding on whichever video can take it.
-func (p *Peer) pad(room int, padding []byte) {
-	for _, s := range p.videos() {
-		for room > 0 {
-			n := s.pad(padding)
-			if n == 0 {
-				break
-			}
-			room -= n
-		}
-	}
-}
+var _ cc.BandwidthEstimator = (*estimate)(nil)

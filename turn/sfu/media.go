@@ -12,7 +12,6 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/cc"
-	"github.com/pion/interceptor/pkg/gcc"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/interceptor/pkg/twcc"
@@ -38,13 +37,6 @@ const (
 	dtlsRetransmit   = 250 * time.Millisecond
 	replayWindow     = 1024 // packets: what is asked for again comes late
 	receiveMTU       = 1500
-)
-
-// What the estimate of a subscriber's bandwidth starts at and stays between, in bit/s.
-const (
-	startEstimate = 2_000_000
-	leastEstimate = 50_000
-	mostEstimate  = 50_000_000
 )
 
 var (
@@ -125,38 +117,32 @@ func codecs() (*webrtc.MediaEngine, error) {
 
 // interceptors makes what stands between the wire and us: requests for lost packets, reports and transport-wide feedback
 // towards who publishes, and the estimate of what the line of a subscriber can bear.
-func interceptors() (*interceptor.Registry, func() cc.BandwidthEstimator, error) {
-	var estimator cc.BandwidthEstimator
-	estimate, err := cc.NewInterceptor(func() (cc.BandwidthEstimator, error) {
-		var err error
-		estimator, err = gcc.NewSendSideBWE(gcc.SendSideBWEInitialBitrate(startEstimate), gcc.SendSideBWEMinBitrate(leastEstimate),
-			gcc.SendSideBWEMaxBitrate(mostEstimate), gcc.SendSideBWEPacer(gcc.NewNoOpPacer()))
-		return estimator, err
-	})
+func interceptors(estimate *estimate) (*interceptor.Registry, error) {
+	estimator, err := cc.NewInterceptor(func() (cc.BandwidthEstimator, error) { return estimate, nil })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	numbers, err := twcc.NewHeaderExtensionInterceptor()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	feedback, err := twcc.NewSenderInterceptor(twcc.SendInterval(100 * time.Millisecond))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	lost, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(40*time.Millisecond), nack.GeneratorMaxNacksPerPacket(10))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	reports, err := report.NewReceiverInterceptor()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r := &interceptor.Registry{}
-	for _, f := range []interceptor.Factory{numbered{estimate}, numbers, feedback, lost, reports} {
+	for _, f := range []interceptor.Factory{numbered{estimator}, numbers, feedback, lost, reports} {
 		r.Add(f)
 	}
-	return r, func() cc.BandwidthEstimator { return estimator }, nil
+	return r, nil
 }
 
 // numbered keeps the estimator away from streams without transport-wide numbers: it would refuse their packets.

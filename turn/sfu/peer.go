@@ -49,6 +49,7 @@ type Peer struct {
 	api      *webrtc.API
 	estimate *estimate
 	out      meter
+	video    meter       // of it
 	away     atomic.Bool // the transport is interrupted: nothing is sent
 
 	mutes map[Source]bool // Room.mu

@@ -151,7 +151,11 @@ func (s *Server) peerConnection() (*webrtc.PeerConnection, *webrtc.API, *estimat
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("register codecs: %w", err)
 	}
-	registry, estimator, err := interceptors()
+	estimate, err := newEstimate()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("estimate bandwidth: %w", err)
+	}
+	registry, err := interceptors(estimate)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("register interceptors: %w", err)
 	}
@@ -168,5 +172,5 @@ func (s *Server) peerConnection() (*webrtc.PeerConnection, *webrtc.API, *estimat
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("make a peer connection: %w", err)
 	}
-	return pc, api, &estimate{estimator: estimator()}, nil
+	return pc, api, estimate, nil
 }

@@ -247,6 +247,9 @@ func (s *subscription) write(r *record, p *packet) {
 	if err == nil {
 		s.out.add(n)
 		s.peer.out.add(n)
+		if s.video {
+			s.peer.video.add(n)
+		}
 		s.peer.room.server.load.out.add(n)
 	}
 }
@@ -270,6 +273,7 @@ func (s *subscription) pad(payload []byte) int {
 		return 0
 	}
 	s.peer.out.add(n)
+	s.peer.video.add(n)
 	s.peer.room.server.load.out.add(n)
 	return n
 }
