@@ -56,18 +56,19 @@ type received struct {
 	began         bool
 	missing       map[uint16]bool
 	counter       uint64 // the newest that its publisher wrote into the payload
-	widths        map[uint64]int
-	layer         byte // that came last
+	layer         byte   // that came last
 	perLayer      [layerCount]int
 	pids          []uint16
 	backwards     int // timestamps that went back
 	ts            uint32
+	ssrc          uint32
 	padding       int
 }
 
 type clientOptions struct {
 	via   netip.AddrPort
 	tcp   bool
+	remb  bool // has no transport-wide feedback
 	nack  bool // asks for lost audio again, which browsers do when their offer says so
 	peer  PeerOptions
 	brief bool // the test closes it itself, and no trace of it is kept
@@ -93,7 +94,11 @@ func tryJoin(t *testing.T, r *Room, id string, o clientOptions) (*client, error)
 		return nil, err
 	}
 	registry := &interceptor.Registry{}
-	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
+	if o.remb {
+		if err := webrtc.ConfigureNack(engine, registry); err != nil {
+			return nil, err
+		}
+	} else if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		return nil, err
 	}
 	if o.nack {
@@ -349,6 +354,7 @@ func (c *client) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceive
 }
 
 func (g *received) take(p *rtp.Packet, kind webrtc.RTPCodecType) {
+	g.ssrc = p.SSRC
 	if len(p.Payload) == 0 {
 		g.padding++
 	}
@@ -379,7 +385,7 @@ func (g *received) take(p *rtp.Packet, kind webrtc.RTPCodecType) {
 		if v.hasPid {
 			g.pids = append(g.pids[max(0, len(g.pids)-4096):], v.pid)
 		}
-		body = body[vp8Head:]
+		body = body[min(vp8Head, len(body)):]
 	}
 	if len(body) >= 9 {
 		g.counter = max(g.counter, binary.BigEndian.Uint64(body))

@@ -70,15 +70,9 @@ func (p *Peer) Offer(sdp string, sources map[string]Source) error {
 		if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: inbound(head, sections)}); err != nil {
 			return fmt.Errorf("%w: %w", ErrSDP, err)
 		}
-		answer, err := p.pc.CreateAnswer(nil)
-		if err != nil {
-			return fmt.Errorf("create an answer: %w", err)
-		}
-		if err := p.pc.SetLocalDescription(answer); err != nil {
-			return fmt.Errorf("set the answer: %w", err)
-		}
-		text, err := p.outbound()
-		if err != nil {
+		text, err := p.answer()
+		if err != nil { // there is no way back from an offer that was taken
+			p.leave(err)
 			return err
 		}
 		p.sends = sends
@@ -86,6 +80,18 @@ func (p *Peer) Offer(sdp string, sources map[string]Source) error {
 		p.ready.add(func() { p.on.OnAnswer(told) })
 		return nil
 	})
+}
+
+// answer makes the answer to the offer that was set.
+func (p *Peer) answer() (string, error) {
+	answer, err := p.pc.CreateAnswer(nil)
+	if err != nil {
+		return "", fmt.Errorf("create an answer: %w", err)
+	}
+	if err := p.pc.SetLocalDescription(answer); err != nil {
+		return "", fmt.Errorf("set the answer: %w", err)
+	}
+	return p.outbound()
 }
 
 // Answer takes the client's answer to an offer by its id. ErrStale says that another one is waited for, or none; then

@@ -46,7 +46,8 @@ type track struct {
 // returns.
 type sink interface {
 	take(l *layer, p *packet)
-	closed() // the track has ended
+	restart() // what came meanwhile was left out
+	closed()  // the track has ended
 }
 
 // layer is one RTP stream of a track.
@@ -130,8 +131,10 @@ func (t *track) end() {
 
 // mute says whether packets are dropped; afterwards pictures begin with a key frame.
 func (t *track) mute(muted bool) {
-	t.muted.Store(muted)
-	if !muted {
+	if t.muted.Swap(muted) && !muted {
+		for _, s := range t.list() {
+			s.restart()
+		}
 		for i := range t.layers {
 			if l := t.layers[i].Load(); l != nil {
 				l.askKeyFrame(time.Now())
@@ -222,6 +225,7 @@ func (l *layer) read(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 			levelID = uint8(e.ID)
 		}
 	}
+	sockets := &t.peer.room.server.sockets
 	vp8Codec := t.codec.MimeType == mimeVP8
 	buf := make([]byte, receiveMTU)
 	var header rtp.Header
@@ -269,9 +273,11 @@ func (l *layer) read(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 		if len(payload) > 0 {
 			l.cache.put(&p)
 		}
+		sockets.hold()
 		for _, s := range t.list() {
 			s.take(l, &p)
 		}
+		sockets.release()
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pion/rtcp"
 )
 
 func serve(t *testing.T, o Options) *Server {
@@ -226,8 +228,70 @@ func TestAConstrainedReceiverGetsASmallerLayer(t *testing.T) {
 	c.until("the best layer again", best(c, 2, since+50))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if g := c.from("a", Camera); g.backwards > 0 {
-		t.Errorf("timestamps went back %d times", g.backwards)
+	if g := c.from("a", Camera); g.backwards > 0 || g.padding == 0 {
+		t.Errorf("timestamps went back %d times; %d packets of padding looked for bandwidth", g.backwards, g.padding)
+	}
+}
+
+func TestAReceiverWithREMBAlone(t *testing.T) {
+	s := serve(t, Options{})
+	r := open1(t, s, RoomOptions{})
+	a, b := join(t, r, "a", clientOptions{}), join(t, r, "b", clientOptions{remb: true})
+	a.publishVideo(Camera, 50*time.Millisecond, 50_000, 100_000, 200_000)
+	b.until("the best layer", func() bool {
+		g := b.from("a", Camera)
+		return g != nil && g.perLayer[2] > 10
+	})
+	say := func(bits float32) {
+		b.mu.Lock()
+		ssrc := b.from("a", Camera).ssrc
+		b.mu.Unlock()
+		if err := b.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: bits, SSRCs: []uint32{ssrc}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(80_000)
+	b.until("the smallest layer", func() bool { g := b.from("a", Camera); return g.layer == 0 && g.perLayer[0] > 20 })
+	say(1000)
+	for b.peer.videos()[0].layer() >= 0 {
+		runtime.Gosched()
+	}
+	say(1_000_000)
+	b.mu.Lock()
+	best := b.from("a", Camera).perLayer[2]
+	b.mu.Unlock()
+	b.until("the best layer again", func() bool { return b.from("a", Camera).perLayer[2] > best+10 })
+}
+
+func TestAnOfferThatWasMissedIsRepeated(t *testing.T) {
+	s := serve(t, Options{})
+	r := open1(t, s, RoomOptions{})
+	a := join(t, r, "a", clientOptions{})
+	a.publishAudio(20*time.Millisecond, 127)
+	offers := make(chan Offer, 10)
+	b, err := r.Join("b", PeerOptions{OnOffer: func(o Offer) { offers <- o }, OnAnswer: func(Answer) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := <-offers
+	if err := b.Offer(clientSDP, nil); !errors.Is(err, ErrGlare) {
+		t.Errorf("an offer that crosses one of the server: %v", err)
+	}
+	if err := b.Answer(first.ID+1, clientSDP); !errors.Is(err, ErrStale) {
+		t.Errorf("an answer to another offer: %v", err)
+	}
+	if err := b.Resend(); err != nil {
+		t.Fatal(err)
+	}
+	if again := <-offers; again.ID != first.ID || again.SDP != first.SDP {
+		t.Error("another offer was repeated")
+	}
+	b.Close()
+	if err := b.Resend(); !errors.Is(err, ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+	if b.State() != Joined {
+		t.Errorf("a peer that never connected is %s", b.State())
 	}
 }
 
@@ -309,6 +373,11 @@ func TestMutedTracksAreSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.heard("a", Microphone, heard+10)
+	b.mu.Lock()
+	if g := b.from("a", Microphone); g.gaps > 0 {
+		t.Errorf("after the silence %d packets seem lost", g.gaps)
+	}
+	b.mu.Unlock()
 	if err := r.Mute("z", Microphone, true); !errors.Is(err, ErrNotFound) {
 		t.Errorf("mute nobody: %v", err)
 	}

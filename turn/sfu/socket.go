@@ -33,8 +33,22 @@ func isStandIn(ip net.IP) bool { return ip.Equal(standIn4) || ip.Equal(standIn6)
 
 // sockets are all that a server listens on.
 type sockets struct {
-	udp []net.PacketConn
-	tcp []net.Listener
+	udp     []net.PacketConn
+	tcp     []net.Listener
+	batches []*batch // of udp
+}
+
+// hold lets what is sent gather until release.
+func (s *sockets) hold() {
+	for _, b := range s.batches {
+		b.hold()
+	}
+}
+
+func (s *sockets) release() {
+	for _, b := range s.batches {
+		b.release()
+	}
 }
 
 // open listens on an address by UDP and TCP and takes over the given sockets. When it fails nothing stays open.
@@ -140,7 +154,11 @@ func (s *sockets) mux(log logger) (*ice.MultiUDPMuxDefault, *ice.MultiTCPMuxDefa
 			_ = b.SetReadBuffer(socketBuffer)
 			_ = b.SetWriteBuffer(socketBuffer)
 		}
-		udp = append(udp, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: newBatch(c), Logger: log.NewLogger("ice")}))
+		conn := newBatch(c)
+		if b, ok := conn.(*batch); ok {
+			s.batches = append(s.batches, b)
+		}
+		udp = append(udp, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: log.NewLogger("ice")}))
 	}
 	var tcp []ice.TCPMux
 	for _, l := range s.tcp {

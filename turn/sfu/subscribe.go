@@ -30,8 +30,7 @@ type subscription struct {
 	peer  *Peer
 	video bool
 
-	ssrc  uint32
-	codec webrtc.RTPCodecCapability
+	ssrc uint32
 
 	mu      sync.Mutex // after everything else
 	writer  webrtc.TrackLocalWriter
@@ -157,7 +156,7 @@ func (s *subscription) aim(layer int, now time.Time) {
 	}
 }
 
-// restart begins anew after an interruption, with a key frame where there are any.
+// restart begins anew after an interruption, without a gap, and with a key frame where there are any.
 func (s *subscription) restart() {
 	s.mu.Lock()
 	s.current, s.asked = -1, time.Time{}

@@ -35,7 +35,8 @@ type Tap struct {
 
 	mu      sync.Mutex
 	rewrite rewriter
-	current int
+	current int // the layer, or -1
+	before  int // the last one
 	asked   time.Time
 }
 
@@ -48,7 +49,7 @@ func (r *Room) Tap(trackID string, room int) (*Tap, error) {
 	if t == nil {
 		return nil, fmt.Errorf("tap %s: %w", trackID, ErrNotFound)
 	}
-	tap := &Tap{about: t.describe(), codec: t.codec, track: t, queue: make(chan Packet, max(1, room)), ended: make(chan struct{}), current: -1}
+	tap := &Tap{about: t.describe(), codec: t.codec, track: t, queue: make(chan Packet, max(1, room)), ended: make(chan struct{}), current: -1, before: -1}
 	tap.rewrite.clock = t.codec.ClockRate
 	if !t.add(tap) {
 		return nil, fmt.Errorf("tap %s: %w", trackID, ErrNotFound)
@@ -93,6 +94,12 @@ func (t *Tap) Close() {
 	t.closed()
 }
 
+func (t *Tap) restart() {
+	t.mu.Lock()
+	t.current = -1
+	t.mu.Unlock()
+}
+
 func (t *Tap) closed() { t.once.Do(func() { close(t.ended) }) }
 
 // take follows the best layer that runs.
@@ -111,8 +118,8 @@ func (t *Tap) take(l *layer, p *packet) {
 			}
 			return
 		}
-		t.rewrite.source(p, false, 0)
-		t.current = l.index
+		t.rewrite.source(p, l.index == t.before, 0)
+		t.current, t.before = l.index, l.index
 	}
 	if len(p.payload) == 0 {
 		t.rewrite.skip(p)
