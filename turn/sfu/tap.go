@@ -88,6 +88,16 @@ func (t *Tap) Read(ctx context.Context) (Packet, error) {
 	}
 }
 
+// AskKeyFrame asks the publisher for a picture that needs no other, at most twice a second.
+func (t *Tap) AskKeyFrame() {
+	for i := len(t.track.layers) - 1; i >= 0; i-- {
+		if l := t.track.layers[i].Load(); l != nil {
+			l.askKeyFrame(time.Now())
+			return
+		}
+	}
+}
+
 // Close ends the tap. What is in the queue can still be read.
 func (t *Tap) Close() {
 	t.track.drop(t)
