@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -52,6 +53,7 @@ type load struct {
 }
 
 type promise struct {
+	to            *string // who was admitted; their name
 	until         time.Time
 	packets, bits float64
 }
@@ -74,8 +76,15 @@ func (l *load) measure(now time.Time, cpuTime time.Duration) {
 	l.promises = kept
 }
 
-// admit promises the capacity for so many subscriptions, or says why not.
-func (l *load) admit(now time.Time, audio, video int) error {
+// release takes back what was promised to somebody who has gone.
+func (l *load) release(to *string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.promises = slices.DeleteFunc(l.promises, func(p promise) bool { return p.to == to })
+}
+
+// admit promises somebody the capacity for so many subscriptions, or says why not.
+func (l *load) admit(to *string, now time.Time, audio, video int) error {
 	packets := float64(audio*audioPackets + video*videoPackets)
 	bits := float64(audio*audioBits + video*videoBits)
 	if packets == 0 {
@@ -96,6 +105,6 @@ func (l *load) admit(now time.Time, audio, video int) error {
 	case l.cpu > l.limits.CPU:
 		return &CapacityError{What: "cpu", Used: l.cpu, Limit: l.limits.CPU}
 	}
-	l.promises = append(l.promises, promise{now.Add(promised), packets, bits})
+	l.promises = append(l.promises, promise{to, now.Add(promised), packets, bits})
 	return nil
 }

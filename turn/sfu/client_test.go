@@ -24,7 +24,7 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 60 * time.Second
 
-// client is a synthetic browser: one peer connection with perfect negotiation, of which it is the polite side.
+// client is a synthetic browser: one peer connection that offers and answers.
 type client struct {
 	t    *testing.T
 	id   string
@@ -243,13 +243,8 @@ func (c *client) ended() bool {
 	}
 }
 
-// answer takes an offer of the server; an offer of our own that crossed it is rolled back first.
+// answer takes an offer of the server.
 func (c *client) answer(o Offer) error {
-	if c.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
-		if err := c.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
-			return fmt.Errorf("roll back: %w", err)
-		}
-	}
 	c.note(func() {
 		c.offers++
 		clear(c.tracks)
@@ -273,26 +268,32 @@ func (c *client) answer(o Offer) error {
 	return nil
 }
 
-// offer sends an offer; when it crosses one of the server it is made again after the answer.
+// offer sends an offer. pion cannot roll one back, as browsers do: so it is made when none of the server is under way, or after
+// the answer.
 func (c *client) offer(again *bool, options *webrtc.OfferOptions) error {
 	if c.pc.SignalingState() != webrtc.SignalingStateStable {
 		*again = true
 		return nil
 	}
-	offer, err := c.pc.CreateOffer(options)
-	if err != nil {
-		return fmt.Errorf("create an offer: %w", err)
-	}
-	if err := c.pc.SetLocalDescription(offer); err != nil {
-		return fmt.Errorf("set the offer: %w", err)
-	}
-	sources := map[string]Source{}
-	c.mu.Lock()
-	for _, s := range c.sending {
-		sources[s.transceiver.Mid()] = s.source
-	}
-	c.mu.Unlock()
-	err = c.peer.Offer(c.pc.LocalDescription().SDP, sources)
+	err := c.peer.do("offer", func() error {
+		if c.peer.pending != nil {
+			return ErrGlare
+		}
+		offer, err := c.pc.CreateOffer(options)
+		if err != nil {
+			return fmt.Errorf("create an offer: %w", err)
+		}
+		if err := c.pc.SetLocalDescription(offer); err != nil {
+			return fmt.Errorf("set the offer: %w", err)
+		}
+		sources := map[string]Source{}
+		c.mu.Lock()
+		for _, s := range c.sending {
+			sources[s.transceiver.Mid()] = s.source
+		}
+		c.mu.Unlock()
+		return c.peer.offer(c.pc.LocalDescription().SDP, sources)
+	})
 	if errors.Is(err, ErrGlare) {
 		*again = true
 		return nil

@@ -224,39 +224,44 @@ func TestRates(t *testing.T) {
 
 func TestAdmissionRemembersItsPromises(t *testing.T) {
 	l := load{limits: Limits{Packets: 200, Uplink: 1_000_000, CPU: 2}}
+	who, other := "a", "b"
 	now := time.Unix(1, 0)
-	if err := l.admit(now, 3, 0); err != nil {
+	if err := l.admit(&other, now, 4, 0); err != nil {
+		t.Fatal(err)
+	}
+	l.release(&other) // gone again
+	if err := l.admit(&who, now, 3, 0); err != nil {
 		t.Fatal(err)
 	}
 	var e *CapacityError
-	if err := l.admit(now, 2, 0); !errors.As(err, &e) || e.What != "packets" || e.Used != 150 {
+	if err := l.admit(&who, now, 2, 0); !errors.As(err, &e) || e.What != "packets" || e.Used != 150 {
 		t.Errorf("five of four: %v", err)
 	}
-	if err := l.admit(now, 1, 0); err != nil {
+	if err := l.admit(&who, now, 1, 0); err != nil {
 		t.Error(err)
 	}
 	l.measure(now.Add(11*time.Second), 0) // they never came
-	if err := l.admit(now.Add(11*time.Second), 0, 1); err != nil {
+	if err := l.admit(&who, now.Add(11*time.Second), 0, 1); err != nil {
 		t.Error(err)
 	}
-	if err := l.admit(now.Add(11*time.Second), 1, 0); err != nil {
+	if err := l.admit(&who, now.Add(11*time.Second), 1, 0); err != nil {
 		t.Error(err)
 	}
-	if err := l.admit(now.Add(11*time.Second), 0, 1); !errors.As(err, &e) || e.What != "packets" {
+	if err := l.admit(&who, now.Add(11*time.Second), 0, 1); !errors.As(err, &e) || e.What != "packets" {
 		t.Errorf("%v", err)
 	}
 	l.limits.Packets = 10_000
-	if err := l.admit(now.Add(11*time.Second), 0, 1); !errors.As(err, &e) || e.What != "uplink" {
+	if err := l.admit(&who, now.Add(11*time.Second), 0, 1); !errors.As(err, &e) || e.What != "uplink" {
 		t.Errorf("%v", err)
 	}
 	l.limits.Uplink = 0
 	for i := range 20 {
 		l.measure(now.Add(time.Duration(12+i)*time.Second), time.Duration(3*i)*time.Second)
 	}
-	if err := l.admit(now.Add(40*time.Second), 1, 0); !errors.As(err, &e) || e.What != "cpu" {
+	if err := l.admit(&who, now.Add(40*time.Second), 1, 0); !errors.As(err, &e) || e.What != "cpu" {
 		t.Errorf("%v", err)
 	}
-	if err := l.admit(now.Add(40*time.Second), 0, 0); err != nil {
+	if err := l.admit(&who, now.Add(40*time.Second), 0, 0); err != nil {
 		t.Errorf("nothing costs something: %v", err)
 	}
 }

@@ -48,38 +48,41 @@ type task struct {
 // client rolls back, nothing has changed. ErrBusy, ErrClosed. A simulcast track has the rids q, h and f, of which q is the
 // smallest. Candidates need not be sent: checks are answered to where they come from.
 func (p *Peer) Offer(sdp string, sources map[string]Source) error {
-	return p.do("offer", func() error {
-		if p.pending != nil {
-			return ErrGlare
+	return p.do("offer", func() error { return p.offer(sdp, sources) })
+}
+
+// offer is what Offer does, on the goroutine that negotiates.
+func (p *Peer) offer(sdp string, sources map[string]Source) error {
+	if p.pending != nil {
+		return ErrGlare
+	}
+	head, sections, err := parseSDP(sdp)
+	if err != nil {
+		return err
+	}
+	sends, err := p.admit(sections)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	for mid := range sends {
+		if source, ok := sources[mid]; ok {
+			p.sources[mid] = source
 		}
-		head, sections, err := parseSDP(sdp)
-		if err != nil {
-			return err
-		}
-		sends, err := p.admit(sections)
-		if err != nil {
-			return err
-		}
-		p.mu.Lock()
-		for mid := range sends {
-			if source, ok := sources[mid]; ok {
-				p.sources[mid] = source
-			}
-		}
-		p.mu.Unlock()
-		if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: inbound(head, sections)}); err != nil {
-			return fmt.Errorf("%w: %w", ErrSDP, err)
-		}
-		text, err := p.answer()
-		if err != nil { // there is no way back from an offer that was taken
-			p.leave(err)
-			return err
-		}
-		p.sends = sends
-		told := Answer{SDP: text, Tracks: p.tracks()}
-		p.ready.add(func() { p.on.OnAnswer(told) })
-		return nil
-	})
+	}
+	p.mu.Unlock()
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: inbound(head, sections)}); err != nil {
+		return fmt.Errorf("%w: %w", ErrSDP, err)
+	}
+	text, err := p.answer()
+	if err != nil { // there is no way back from an offer that was taken
+		p.leave(err)
+		return err
+	}
+	p.sends = sends
+	told := Answer{SDP: text, Tracks: p.tracks()}
+	p.ready.add(func() { p.on.OnAnswer(told) })
+	return nil
 }
 
 // answer makes the answer to the offer that was set.
@@ -185,7 +188,7 @@ func (p *Peer) admit(sections []section) (map[string]bool, error) {
 	p.room.mu.Lock()
 	others := len(p.room.peers) - 1
 	p.room.mu.Unlock()
-	return sends, p.room.server.load.admit(time.Now(), audio*others, video*others)
+	return sends, p.room.server.load.admit(p.admitted, time.Now(), audio*others, video*others)
 }
 
 // poke says that there may be something to negotiate.

@@ -43,6 +43,7 @@ type PeerOptions struct {
 // Peer is one client in a room, with one RTCPeerConnection.
 type Peer struct {
 	id       string
+	admitted *string // to whom capacity was promised
 	room     *Room
 	on       PeerOptions
 	pc       *webrtc.PeerConnection
@@ -76,12 +77,12 @@ type Peer struct {
 	wg   sync.WaitGroup // all goroutines but run
 }
 
-func newPeer(r *Room, id string, o PeerOptions) (*Peer, error) {
+func newPeer(r *Room, id *string, o PeerOptions) (*Peer, error) {
 	pc, api, estimate, err := r.server.peerConnection()
 	if err != nil {
 		return nil, err
 	}
-	p := &Peer{id: id, room: r, on: o, pc: pc, api: api, estimate: estimate, state: Joined,
+	p := &Peer{id: *id, admitted: id, room: r, on: o, pc: pc, api: api, estimate: estimate, state: Joined,
 		mutes: map[Source]bool{}, sends: map[string]bool{}, subs: map[string]*subscription{}, sources: map[string]Source{},
 		published: map[*webrtc.RTPReceiver]*track{}, tasks: make(chan task, 16), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	p.ready.wg = &r.wg
@@ -115,6 +116,7 @@ func (p *Peer) leave(why error) {
 		p.gone.Stop()
 	}
 	p.mu.Unlock()
+	p.room.server.load.release(p.admitted)
 	p.room.remove(p, why)
 	close(p.done)
 }

@@ -87,12 +87,12 @@ func (r *Room) Join(id string, o PeerOptions) (*Peer, error) {
 		return nil, fmt.Errorf("join: %w", ErrName)
 	}
 	r.mu.Lock()
-	err := r.admit(id)
+	err := r.admit(&id)
 	r.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", id, err)
 	}
-	p, err := newPeer(r, id, o) // takes a millisecond: not under the lock
+	p, err := newPeer(r, &id, o) // takes a millisecond: not under the lock
 	if err != nil {
 		return nil, fmt.Errorf("join %s: %w", id, err)
 	}
@@ -103,6 +103,7 @@ func (r *Room) Join(id string, o PeerOptions) (*Peer, error) {
 			err = ErrExists
 		}
 		r.mu.Unlock()
+		r.server.load.release(&id)
 		_ = p.pc.Close()
 		return nil, fmt.Errorf("join %s: %w", id, err)
 	}
@@ -114,11 +115,11 @@ func (r *Room) Join(id string, o PeerOptions) (*Peer, error) {
 }
 
 // admit asks whether one more may come; r.mu is held.
-func (r *Room) admit(id string) error {
+func (r *Room) admit(id *string) error {
 	switch {
 	case r.closed:
 		return ErrClosed
-	case r.peers[id] != nil:
+	case r.peers[*id] != nil:
 		return ErrExists
 	case len(r.peers) >= r.server.load.limits.Peers:
 		return ErrRoomFull
@@ -131,7 +132,7 @@ func (r *Room) admit(id string) error {
 			video++
 		}
 	}
-	return r.server.load.admit(time.Now(), audio, video)
+	return r.server.load.admit(id, time.Now(), audio, video)
 }
 
 // Peer finds somebody who is in the room, or returns nil.
