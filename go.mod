@@ -3,9 +3,9 @@ module github.com/quckchat/quckchat
 go 1.26.0
 
 require (
+	github.com/at-wat/ebml-go v0.17.1
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
-	github.com/at-wat/ebml-go v0.17.1
 	github.com/danielgtaylor/huma/v2 v2.39.0
 	github.com/deepteams/webp v1.1.0
 	github.com/gabriel-vasile/mimetype v1.4.13

@@ -252,14 +252,13 @@ func (g *guest) offer() {
 	}
 	o, err := g.pc.CreateOffer(nil)
 	if err == nil {
-		err = g.pc.SetLocalDescription(o)
-	}
-	if err == nil {
 		err = g.ask("huddle:offer", map[string]any{"roomId": g.roomID, "sdp": o.SDP})
 	}
-	if err != nil && err.Error() == "SFU_GLARE" {
-		g.needs = true
-		err = g.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback})
+	switch {
+	case err == nil:
+		err = g.pc.SetLocalDescription(o)
+	case err.Error() == "SFU_GLARE": // nothing is set yet: pion cannot roll back
+		g.needs, err = true, nil
 	}
 	g.report(err)
 }
@@ -288,10 +287,6 @@ func (g *guest) described(f servertest.Frame) {
 			g.report(g.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: v.SDP}))
 		}
 		return
-	}
-	if g.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
-		g.needs = true
-		g.report(g.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}))
 	}
 	g.mu.Lock()
 	for _, track := range v.Tracks {
