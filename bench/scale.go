@@ -63,7 +63,7 @@ var fullScale = scale{
 	returning: 1000, smallRoom: 4, missed: 20,
 	uploadsAtOnce: 50, uploadSize: 20 << 20,
 	relayClients: []int{10, 40}, relayMessages: 2000,
-	huddles: []int{6, 10}, huddleFor: 15 * time.Second,
+	huddles: []int{6, 12}, huddleFor: 15 * time.Second,
 }
 
 var quickScale = scale{

@@ -50,7 +50,7 @@
 // # What is bounded
 //
 // Limits holds what is admitted: peers in a room, tracks of a peer, bit/s of a track (what exceeds it is dropped; clients are
-// told it, too), and for the server packets/s, bit/s and CPU: a Join or an Offer that would spoil the calls which are there
+// told that of video), and for the server packets/s, bit/s and CPU: a Join or an Offer that would spoil the calls which are there
 // is refused with ErrCapacity. Besides: 512 packets of each layer of video and 128 of audio are kept; 300 packets a second and
 // subscription are sent again; 1 MiB waits for a slow TCP client, what is more is lost; a tap holds what it was given room for;
 // 16 signals of a client may wait, and 32 callbacks to it; descriptions have at most 256 KiB and 256 m-lines.

@@ -300,6 +300,10 @@ func TestOfOurDescription(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	audio := strings.Replace(clientSDP, "a=sendonly", "a=recvonly", 1)
+	if text, err := outbound(audio, nil, &limits); err != nil || strings.Contains(text, "b=TIAS:64000") {
+		t.Errorf("audio is limited, which makes browsers send so much: %v\n%s", err, text)
+	}
 	if strings.Contains(text, "192.0.2.1") || strings.Count(text, "candidate:") != 1 || strings.Contains(text, "64000") {
 		t.Errorf("too much in\n%s", text)
 	}

@@ -49,7 +49,7 @@ const (
 	reportEvery   = 10
 )
 
-// Room is a call: everybody in it gets the tracks of all others.
+// Room is a call: everybody in it gets the tracks of all others. It stays, also empty, until Close.
 type Room struct {
 	server *Server
 	id     string
@@ -98,8 +98,10 @@ func (r *Room) Join(id string, o PeerOptions) (*Peer, error) {
 	}
 	r.mu.Lock()
 	if r.closed || r.peers[id] != nil || len(r.peers) >= r.server.load.limits.Peers {
-		err := ErrClosed
-		if !r.closed {
+		err := ErrRoomFull
+		if r.closed {
+			err = ErrClosed
+		} else if r.peers[id] != nil {
 			err = ErrExists
 		}
 		r.mu.Unlock()

@@ -90,7 +90,7 @@ func inbound(head []string, sections []section) string {
 }
 
 // outbound completes a description of ours: our candidates in the first section that is bundled, and in each what we want of
-// who publishes: no more than the limits, and with Opus the redundancy and the silence that save a call on a bad line.
+// who publishes: video no larger than the limit, and with Opus the redundancy and the silence that save a call on a bad line.
 func outbound(text string, candidates []string, limits *Limits) (string, error) {
 	head, sections, err := parseSDP(text)
 	if err != nil {
@@ -106,11 +106,8 @@ func outbound(text string, candidates []string, limits *Limits) (string, error) 
 		s := &sections[i]
 		s.lines = slices.DeleteFunc(s.lines, isCandidate)
 		opus := ""
-		limit := limits.VideoBitrate
-		if s.kind == "audio" {
-			limit = limits.AudioBitrate
-		}
-		receives := !slices.Contains(s.lines, "a=sendonly") && !slices.Contains(s.lines, "a=inactive")
+		// Not of audio: browsers take a limit of Opus for what they should send.
+		limited := s.kind == "video" && !slices.Contains(s.lines, "a=sendonly") && !slices.Contains(s.lines, "a=inactive")
 		lines := make([]string, 0, len(s.lines)+len(candidates)+2)
 		for _, line := range s.lines {
 			if pt, ok := strings.CutPrefix(line, "a=rtpmap:"); ok && strings.HasSuffix(strings.ToLower(line), " opus/48000/2") {
@@ -120,8 +117,8 @@ func outbound(text string, candidates []string, limits *Limits) (string, error) 
 				line = withParameters(line, "useinbandfec=1", "usedtx=1")
 			}
 			lines = append(lines, line)
-			if receives && strings.HasPrefix(line, "c=") {
-				lines = append(lines, fmt.Sprintf("b=AS:%d", limit/1000), fmt.Sprintf("b=TIAS:%d", limit))
+			if limited && strings.HasPrefix(line, "c=") {
+				lines = append(lines, fmt.Sprintf("b=AS:%d", limits.VideoBitrate/1000), fmt.Sprintf("b=TIAS:%d", limits.VideoBitrate))
 			}
 		}
 		if s.mid == first {

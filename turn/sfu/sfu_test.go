@@ -148,8 +148,10 @@ func TestATrackThatEndsAndComesAgain(t *testing.T) {
 }
 
 func TestFivePercentLoss(t *testing.T) {
+	t.Parallel()
 	for name, nack := range map[string]bool{"redundancy alone": false, "repeated audio": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := serve(t, Options{})
 			r := open1(t, s, RoomOptions{})
 			line := newProxy(t, s.Addrs()[0], 7)
@@ -190,6 +192,7 @@ func TestFivePercentLoss(t *testing.T) {
 }
 
 func TestAConstrainedReceiverGetsASmallerLayer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, Options{})
 	r := open1(t, s, RoomOptions{})
 	line := newProxy(t, s.Addrs()[0], 9)
@@ -394,6 +397,7 @@ func TestTCPAlone(t *testing.T) {
 }
 
 func TestAnAddressThatChangesKeepsThePeer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, Options{})
 	r := open1(t, s, RoomOptions{OnGone: func(peer string, why error) { t.Errorf("%s is gone: %v", peer, why) }})
 	line := newProxy(t, s.Addrs()[0], 3)
@@ -427,6 +431,7 @@ func TestAnICERestartKeepsThePeer(t *testing.T) {
 }
 
 func TestAPeerWhoseTransportStaysAwayIsRemoved(t *testing.T) {
+	t.Parallel()
 	gone := make(chan error, 1)
 	s := serve(t, Options{GoneAfter: time.Second})
 	r := open1(t, s, RoomOptions{OnGone: func(peer string, why error) {
