@@ -83,6 +83,9 @@ func (p *Peer) fill(rate int64) bool {
 
 // pad sends about so many bytes of padding on whichever video can take it.
 func (p *Peer) pad(room int, padding []byte) {
+	sockets := &p.room.server.sockets
+	sockets.hold()
+	defer sockets.release()
 	for _, s := range p.videos() {
 		for room > 0 {
 			n := s.pad(padding)
