@@ -10,7 +10,6 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media"
 	"github.com/pion/webrtc/v4/pkg/media/oggwriter"
 )
 
@@ -34,19 +33,16 @@ func Audio(ctx context.Context, s Source, out io.Writer) (r Result, err error) {
 		r.Duration += duration(frame)
 		return nil
 	}
-	r.Began, err = order(ctx, s, &codecs.OpusPacket{}, 300, func(f *media.Sample, at time.Duration) error {
-		if len(f.Data) == 0 {
-			return nil
-		}
+	r.Began, err = order(ctx, s, &codecs.OpusPacket{}, lateAudio, func(f frame) error {
 		// A frame of no bytes is one that was lost (RFC 6716, 3.2.1); the shortest of its mode fills any gap.
-		lost := []byte{f.Data[0] &^ 3}
-		for size := duration(lost); at-r.Duration >= size && at-r.Duration < maxFill; {
+		lost := []byte{f.data[0] &^ 3}
+		for size := duration(lost); f.at-r.Duration >= size && f.at-r.Duration < maxFill; {
 			if err := write(lost); err != nil {
 				return err
 			}
 			r.Lost++
 		}
-		return write(f.Data)
+		return write(f.data)
 	})
 	if closed := w.Close(); err == nil && closed != nil {
 		err = fmt.Errorf("end a recording: %w", closed)

@@ -11,7 +11,6 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media"
 )
 
 // Video writes a track of VP8 or VP9 as WebM until the source ends or the context does. The file begins with the first key frame, and
@@ -28,7 +27,7 @@ func Video(ctx context.Context, s Source, out io.Writer) (r Result, err error) {
 		return r, fmt.Errorf("%w: %s", ErrCodec, mime)
 	}
 	s.AskKeyFrame()
-	began, err := order(ctx, s, depacketizer, 1000, v.frame)
+	began, err := order(ctx, s, depacketizer, lateVideo, v.frame)
 	if v.file != nil {
 		if closed := v.file.Close(); err == nil && closed != nil {
 			err = fmt.Errorf("end a recording: %w", closed)
@@ -51,12 +50,9 @@ type video struct {
 	result Result
 }
 
-func (v *video) frame(f *media.Sample, at time.Duration) error {
-	if len(f.Data) == 0 {
-		return nil
-	}
-	key := v.key(f.Data)
-	if v.file != nil && f.PrevDroppedPackets > 0 && !key {
+func (v *video) frame(f frame) error {
+	key := v.key(f.data)
+	if v.file != nil && f.dropped > 0 && !key {
 		v.broken = true
 		v.result.Lost++
 		v.source.AskKeyFrame()
@@ -65,20 +61,20 @@ func (v *video) frame(f *media.Sample, at time.Duration) error {
 		if !key {
 			return nil
 		}
-		if err := v.begin(f.Data); err != nil {
+		if err := v.begin(f.data); err != nil {
 			return err
 		}
-		v.start = at
+		v.start = f.at
 	}
 	if v.broken = v.broken && !key; v.broken {
 		v.result.Lost++
 		return nil
 	}
-	if _, err := v.file.Write(key, (at - v.start).Milliseconds(), f.Data); err != nil {
+	if _, err := v.file.Write(key, (f.at - v.start).Milliseconds(), f.data); err != nil {
 		return fmt.Errorf("write video: %w", err)
 	}
 	v.result.Frames++
-	v.result.Duration = at - v.start
+	v.result.Duration = f.at - v.start
 	return nil
 }
 
