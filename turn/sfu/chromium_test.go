@@ -97,7 +97,7 @@ func TestInABrowser(t *testing.T) {
 		}
 	}
 	for _, p := range r.Stats().Peers {
-		t.Log(fmt.Sprintf("%s: estimate %d, %+v gets %+v", p.ID, p.Estimate, p.Tracks, p.Gets))
+		t.Logf("%s: estimate %d, %+v gets %+v", p.ID, p.Estimate, p.Tracks, p.Gets)
 	}
 }
 
