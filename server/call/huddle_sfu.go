@@ -233,7 +233,10 @@ func (s *Service) speak(roomID string, ids []string) {
 }
 
 // mediaGone tells a device that the SFU has lost. Whether its person stays in the huddle follows from its sockets.
-func (s *Service) mediaGone(roomID, userID string, _ error) {
+func (s *Service) mediaGone(roomID, userID string, why error) {
+	if !errors.Is(why, sfu.ErrLeft) {
+		s.log.Info("a device has lost its huddle", "huddle", roomID, "why", why)
+	}
 	s.huddles.mu.Lock()
 	defer s.huddles.mu.Unlock()
 	if r := s.huddles.rooms[roomID]; r != nil {

