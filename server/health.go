@@ -37,6 +37,7 @@ func (h *Health) StatusCode() int {
 // part is one thing that is looked at.
 type part struct {
 	name  string
+	admin bool // only administrators are told more than the status
 	check func(ctx context.Context, by api.Caller) (details map[string]any, err error)
 }
 
@@ -49,11 +50,12 @@ func (s *Server) healthRoutes() []api.Row {
 			return s.health(ctx, by, parts), nil
 		}, api.Doc(doc))
 	}
-	database, memory := part{"database", s.checkDatabase}, part{"memory", s.checkMemory}
-	disk, application, integrations := part{"disk", s.checkDisk}, part{"application", s.checkApplication}, part{"integrations", s.checkIntegrations}
-	relay, huddles := part{"turn", s.checkTURN}, part{"huddles", s.checkSFU}
+	database, memory := part{name: "database", check: s.checkDatabase}, part{name: "memory", check: s.checkMemory}
+	disk, application := part{name: "disk", check: s.checkDisk}, part{name: "application", check: s.checkApplication}
+	integrations, relay := part{name: "integrations", check: s.checkIntegrations}, part{name: "turn", check: s.checkTURN}
+	huddles, calls := part{name: "huddles", check: s.checkSFU}, part{name: "calls", admin: true, check: s.checkCalls}
 	return []api.Row{
-		row("", "The state of everything.", database, memory, disk, relay, huddles, application, integrations),
+		row("", "The state of everything.", database, memory, disk, relay, huddles, calls, application, integrations),
 		row("/integrations", "Whether the virus scanner, the bucket, the provider of GIFs and the transcription work, those that are configured.", integrations),
 		row("/live", "Whether the process answers.", application),
 		row("/ready", "Whether the server takes work.", database, disk),
@@ -67,7 +69,7 @@ func (s *Server) health(ctx context.Context, by api.Caller, parts []part) *Healt
 	h := &Health{Status: "ok", Info: map[string]map[string]any{}, Error: map[string]map[string]any{}, Details: map[string]map[string]any{}}
 	for _, p := range parts {
 		details, err := p.check(ctx, by)
-		if details == nil || !by.SignedIn() && by.Local == "" {
+		if details == nil || !by.SignedIn() && by.Local == "" || p.admin && by.Role < api.RoleAdmin {
 			details = map[string]any{}
 		}
 		details["status"] = "up"

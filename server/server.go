@@ -28,6 +28,7 @@ import (
 	"github.com/quckchat/quckchat/server/chat"
 	"github.com/quckchat/quckchat/server/chat/search"
 	"github.com/quckchat/quckchat/server/config"
+	"github.com/quckchat/quckchat/server/doctor"
 	"github.com/quckchat/quckchat/server/event"
 	"github.com/quckchat/quckchat/server/hub"
 	"github.com/quckchat/quckchat/server/job"
@@ -72,6 +73,7 @@ type Server struct {
 	turnErr     error        // why it could not
 	sfu         *sfu.Server  // nil when it is off or could not start
 	sfuErr      error        // why it could not
+	doctor      *doctor.Service
 	certificate atomic.Pointer[tls.Certificate]
 	table       *api.Table
 
@@ -168,6 +170,7 @@ func (s *Server) open(dir string, o Options) (err error) {
 		SFU: s.sfu,
 		DB:  s.db, Events: s.events, Jobs: s.jobs, Config: s.config, Log: s.log, Chat: s.chat, Hears: s.hub.Hears, ICE: s.iceServers,
 	})
+	s.openDoctor(o.Now)
 	return s.calendar()
 }
 
@@ -225,7 +228,7 @@ func (s *Server) calendar() error {
 // rows is the whole table.
 func (s *Server) rows() []api.Row {
 	var rows []api.Row
-	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.media.Routes(), s.call.Routes(), s.hub.Routes(), s.healthRoutes()} {
+	for _, part := range [][]api.Row{s.account.Routes(), s.chat.Routes(), s.media.Routes(), s.call.Routes(), s.doctor.Routes(), s.hub.Routes(), s.healthRoutes()} {
 		rows = append(rows, part...)
 	}
 	return append(rows, aliases(rows)...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/quckchat/quckchat/server/account"
 	"github.com/quckchat/quckchat/server/api"
+	"github.com/quckchat/quckchat/server/doctor"
 	"github.com/quckchat/quckchat/turn"
 )
 
@@ -42,6 +43,15 @@ func (s *Server) openTURN(secrets account.Secrets) {
 	}
 	s.opened(s.turn)
 	s.log.Info("STUN and TURN", "address", s.turn.Addr())
+}
+
+// openDoctor makes what examines calls.
+func (s *Server) openDoctor(now func() time.Time) {
+	s.doctor = doctor.New(doctor.Options{
+		Config: s.config, Cache: s.cache, Log: s.log, Now: now, Doors: s.turnDoors, Web: s.Addr,
+		TURN: func() (*turn.Server, error) { return s.turn, s.turnErr },
+	})
+	s.opened(s.doctor)
 }
 
 // TURN is the STUN and TURN server; nil when it is off or could not start.
@@ -111,6 +121,17 @@ func (s *Server) learnPublic(ctx context.Context) {
 		case <-time.After(learnEvery):
 		}
 	}
+}
+
+// checkCalls is the part "calls" of health: what the doctor found last. A fault there concerns people at some place, so it
+// does not make the server unwell.
+func (s *Server) checkCalls(context.Context, api.Caller) (map[string]any, error) {
+	details := map[string]any{}
+	found, err := s.doctor.Last(context.Background(), api.Caller{}, nil)
+	for from, result := range found {
+		details[from] = result
+	}
+	return details, err
 }
 
 // checkTURN is the part "turn" of health.

@@ -238,6 +238,17 @@ func (s *Server) Public() (four, six netip.Addr) {
 	return w.shown[0], w.shown[1]
 }
 
+// Local is the addresses of this host from which relays send, IPv4 and IPv6; zero where it has none. They are those of Public
+// unless a router stands between.
+func (s *Server) Local() (four, six netip.Addr) {
+	w := s.places.fresh()
+	return w.bind[0], w.bind[1]
+}
+
+// Global reports whether a is an address that the internet may lead to: none that is private, loopback, link-local, shared,
+// reserved or for examples.
+func Global(a netip.Addr) bool { return public(a.Unmap()) }
+
 // Permit lets relays reach addr, an own port such as the SFU's. at is where it listens when that is another address
 // than the one clients know, as behind a router; zero is addr itself.
 func (s *Server) Permit(addr, at netip.AddrPort) { s.permit(addr, at, false) }

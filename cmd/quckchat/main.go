@@ -60,6 +60,6 @@ Exit codes: 0 all is well, 1 it failed, 3 another process holds the data directo
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	config.RegisterFlags(root.PersistentFlags())
-	root.AddCommand(newServeCommand(), newConfigCommand(), newUserCommand(), newSetupLinkCommand(), newInviteCommand(), newSearchCommand(), newMediaCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newUserCommand(), newSetupLinkCommand(), newInviteCommand(), newSearchCommand(), newMediaCommand(), newDoctorCommand())
 	return root
 }
