@@ -252,7 +252,7 @@ func (s *Server) routes() (http.Handler, error) {
 	r.Get("/api/docs", s.docs)
 	r.Get("/debug/pprof/{name}", s.profile)
 	pages := web.Handler()
-	for _, path := range []string{"/", "/setup", "/join", "/assets/*"} {
+	for _, path := range web.Paths() {
 		r.Method(http.MethodGet, path, pages)
 	}
 	s.hub.SetTable(s.table)

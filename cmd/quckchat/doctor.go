@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/quckchat/quckchat/server/config"
+	"github.com/quckchat/quckchat/server/control"
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -59,11 +63,14 @@ The exit code is 1 when a fault was found.`,
 }
 
 func runDoctorCalls(ctx context.Context, cmd *cobra.Command, o doctorCallsOptions) error {
-	client, _, err := dialServer(cmd)
+	client, dir, err := dialServer(cmd)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if o.link {
+		return printDoctorLink(ctx, cmd, client, dir, o)
+	}
 	var found doctorResult
 	if err := client.Do(ctx, "POST", "/admin/doctor/calls", nil, &found); err != nil {
 		return err
@@ -88,4 +95,30 @@ func (r doctorResult) print(out io.Writer) {
 	} else {
 		fmt.Fprintf(out, "\n%s (%s)\n", r.Advice, r.Code)
 	}
+}
+
+// printDoctorLink prints a link to the page for somebody without an account.
+func printDoctorLink(ctx context.Context, cmd *cobra.Command, client *control.Client, dir string, o doctorCallsOptions) error {
+	var link struct {
+		Path      string `json:"path"`
+		URL       string `json:"url,omitempty"`
+		ExpiresAt string `json:"expiresAt"`
+	}
+	if err := client.Do(ctx, "POST", "/admin/doctor/link", nil, &link); err != nil {
+		return err
+	}
+	if o.json {
+		return printJSON(cmd.OutOrStdout(), link)
+	}
+	address := link.URL
+	if address == "" {
+		snapshot, err := config.Load(config.Sources{Env: os.Environ(), Flags: cmd.Flags()})
+		if err != nil {
+			return err
+		}
+		address = baseURL(&snapshot.Config, listenAddress(control.ListenAddress(dir))) + link.Path
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), address)
+	fmt.Fprintln(cmd.ErrOrStderr(), "Good for one use until "+link.ExpiresAt+".")
+	return nil
 }

@@ -48,6 +48,7 @@ type Service struct {
 	mu   sync.Mutex
 	busy map[string]bool // whose examination is going on
 	last map[string]*Diagnosis
+	runs map[string]*run
 }
 
 // New makes the doctor. Close ends its echo peers.
@@ -58,13 +59,18 @@ func New(o Options) *Service {
 	if o.Lookup == nil {
 		o.Lookup = net.DefaultResolver.LookupHost
 	}
-	s := &Service{Options: o, busy: map[string]bool{}, last: map[string]*Diagnosis{}}
+	s := &Service{Options: o, busy: map[string]bool{}, last: map[string]*Diagnosis{}, runs: map[string]*run{}}
 	s.echo.turn, s.echo.log, s.echo.ports = func() *turn.Server { t, _ := o.TURN(); return t }, o.Log, o.Config.Get().TURNRange
 	return s
 }
 
 // Close ends every look that goes on.
 func (s *Service) Close() error {
+	s.mu.Lock()
+	for _, r := range s.runs {
+		s.stop(r)
+	}
+	s.mu.Unlock()
 	s.echo.shut()
 	return nil
 }
@@ -74,8 +80,15 @@ func (s *Service) Routes() []api.Row {
 	return []api.Row{
 		api.Op("POST /admin/doctor/calls", "", api.RoleAdmin, api.TierAdmin, s.Examine, api.OK, api.Doc("Look from the server for what keeps calls from connecting.")),
 		api.Op("GET /admin/doctor/calls", "", api.RoleAdmin, api.TierAdmin, s.Last, api.Doc("What was found last, from the server and by a browser.")),
+		api.Op("POST /admin/doctor/link", "", api.RoleAdmin, api.TierAdmin, s.Link, api.Doc("A link to /doctor/calls for somebody without an account: it works once, for 30 minutes.")),
+		api.Op("POST /doctor/calls", "", api.RolePublic, tierBegin, s.Begin, api.Doc("Begin a look from a browser, signed in or with the secret of a link.")),
+		api.Op("POST /doctor/calls/{runId}/offer", "", api.RolePublic, api.TierWrite, s.Offer, api.OK, api.Doc("Connect to the echo peer.")),
+		api.Op("POST /doctor/calls/{runId}/report", "", api.RolePublic, api.TierWrite, s.Report, api.OK, api.Doc("Say what was measured, and be told what it means.")),
 	}
 }
+
+// tierBegin is for people who look again and again while they change their router.
+var tierBegin = api.Tier{Name: "doctor", Limit: 20, Window: time.Minute}
 
 // examineTime is how long a look from the server may take. Its checks run side by side, each with a shorter time.
 const examineTime = 30 * time.Second
@@ -139,12 +152,13 @@ type examination struct {
 	port    int           // of TURN
 	public  [2]netip.Addr // that clients are given, IPv4 and IPv6
 	local   [2]netip.Addr // of this host
-	host    string        // the name that clients know
+	host    string        // the name that clients know; "" when it is not configured
+	seenAs  string        // the Host header of who asks
 	doors   turn.Doors
 }
 
 func (s *Service) examination(host string) *examination {
-	e := &examination{Service: s, config: s.Config.Get()}
+	e := &examination{Service: s, config: s.Config.Get(), seenAs: host}
 	if e.turn, e.turnErr = s.TURN(); e.turn == nil {
 		return e
 	}

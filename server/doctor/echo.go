@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	peersMax     = 16               // echo peers at a time
+	peersMax     = 4 * looksMax     // echo peers at a time: one for each transport
 	peerTime     = 30 * time.Second // how long one lives; a measurement takes a few seconds
 	echoMessage  = 1200             // longest message that is sent back, in bytes
 	echoMessages = 1000             // most messages that one peer sends back

@@ -1,5 +1,5 @@
 // Package web is what a browser sees: the page that makes the first administrator, the page that an invite leads to,
-// and a page that says what runs here. They are plain HTML with one script each, speak the REST API, and load nothing
+// the page that finds out why calls do not connect, and a page that says what runs here. They are plain HTML with one script each, speak the REST API, and load nothing
 // from elsewhere.
 package web
 
@@ -31,7 +31,7 @@ func Paths() []string {
 const assets = "/assets/"
 
 // pageOf is the file of each page.
-var pageOf = map[string]string{"/": "index.html", "/setup": "setup.html", "/join": "join.html"}
+var pageOf = map[string]string{"/": "index.html", "/setup": "setup.html", "/join": "join.html", "/doctor/calls": "doctor.html"}
 
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",

@@ -25,7 +25,7 @@ func get(t *testing.T, path string, headers ...string) *httptest.ResponseRecorde
 var loads = regexp.MustCompile(`(?:src|href)="([^"]+)"|from '([^']+)'`)
 
 func TestPagesLoadOnlyWhatTheServerHasAndNothingInline(t *testing.T) {
-	for _, path := range []string{"/", "/setup", "/join"} {
+	for _, path := range []string{"/", "/setup", "/join", "/doctor/calls"} {
 		w := get(t, path)
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Fatalf("%s: %d %s", path, w.Code, w.Header().Get("Content-Type"))
@@ -58,8 +58,9 @@ func TestPagesLoadOnlyWhatTheServerHasAndNothingInline(t *testing.T) {
 }
 
 func TestEveryTextOfAPageIsInBothLanguagesAndEveryInputHasALabel(t *testing.T) {
-	for _, name := range []string{"index", "setup", "join"} {
+	for _, name := range []string{"index", "setup", "join", "doctor/calls"} {
 		path := "/" + strings.TrimPrefix(name, "index")
+		name = strings.TrimSuffix(name, "/calls")
 		page, script := get(t, path).Body.String(), get(t, "/assets/"+name+".js").Body.String()
 		for _, m := range regexp.MustCompile(`data-t="([^"]+)"`).FindAllStringSubmatch(page, -1) {
 			if !regexp.MustCompile(`(?s)\b` + m[1] + `: \['[^']+',\s+'[^']+'\]`).MatchString(script) {
