@@ -121,7 +121,7 @@ var catalogue = map[string]entry{
 	"relay_carries_none": {Fault, 7, "Let UDP ports {ports} through the firewall of this host: a relay over {transport} was made and carries nothing.", "Permita los puertos UDP {ports} en el cortafuegos de este equipo: se creó un relé por {transport} y no lleva nada."},
 
 	// A browser, from where it is.
-	"gathered":       {OK, 0, "The browser found {own} addresses of its own, and {seen} that STUN saw.", "El navegador encontró {own} direcciones propias y {seen} vistas por STUN."},
+	"gathered":       {OK, 0, "Addresses that the browser found: {own} of its own, {seen} that STUN saw.", "Direcciones que encontró el navegador: {own} propias, {seen} vistas por STUN."},
 	"call_works":     {OK, 0, "A call over {transport} connects: {loss} % lost, {rtt} ms there and back, {jitter} ms jitter.", "Una llamada por {transport} conecta: {loss} % perdido, {rtt} ms de ida y vuelta, {jitter} ms de fluctuación."},
 	"call_slow":      {Note, 0, "A call over {transport} connects and is slow: {loss} % lost, {rtt} ms there and back, {jitter} ms jitter.", "Una llamada por {transport} conecta y es lenta: {loss} % perdido, {rtt} ms de ida y vuelta, {jitter} ms de fluctuación."},
 	"call_lossy":     {Fault, 17, "Use a cable or come nearer to the Wi-Fi, and look for a line that is full: over {transport} {loss} % of the packets are lost, with {rtt} ms there and back and {jitter} ms jitter.", "Use un cable o acérquese al Wi-Fi, y busque una línea saturada: por {transport} se pierde el {loss} % de los paquetes, con {rtt} ms de ida y vuelta y {jitter} ms de fluctuación."},

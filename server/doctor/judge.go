@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/netip"
+	"strings"
 
 	"github.com/quckchat/quckchat/turn"
 )
@@ -84,7 +85,7 @@ func (e *examination) judge(ctx context.Context, client netip.Addr, m *Measured)
 // judgeCall says what became of the call over one transport.
 func (e *examination) judgeCall(ctx context.Context, leg string, calls map[string]Measure, to []any) []Finding {
 	name, c := "call-"+leg, calls[leg]
-	with := append([]any{"transport", leg}, to...)
+	with := append([]any{"transport", strings.ToUpper(leg)}, to...)
 	switch {
 	case c.Connected:
 		return []Finding{judgeQuality(name, leg, c)}
@@ -113,7 +114,7 @@ func judgeQuality(name, leg string, c Measure) Finding {
 		loss = max(0, 100*float64(c.Sent-c.Received)/float64(c.Sent))
 	}
 	round := func(n float64) float64 { return math.Round(n*10) / 10 }
-	params := []any{"transport", leg, "loss", round(loss), "rtt", round(c.RoundTrip), "jitter", round(c.Jitter)}
+	params := []any{"transport", strings.ToUpper(leg), "loss", round(loss), "rtt", round(c.RoundTrip), "jitter", round(c.Jitter)}
 	switch {
 	case loss >= lossMuch:
 		return finding(name, "call_lossy", params...)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,11 +67,11 @@ func (e *examination) relay(ctx context.Context, d doorway) Finding {
 	rtt, err := e.through(ctx, d)
 	switch {
 	case err == nil:
-		return finding(d.name, "relay_works", "transport", d.transport, "at", d.at, "rtt", milliseconds(rtt))
+		return finding(d.name, "relay_works", "transport", strings.ToUpper(d.transport), "at", d.at, "rtt", milliseconds(rtt))
 	case errors.Is(err, errNoRelay):
-		return finding(d.name, "relay_refused", "transport", d.transport, "ports", e.ports())
+		return finding(d.name, "relay_refused", "transport", strings.ToUpper(d.transport), "ports", e.ports())
 	case errors.Is(err, errNoEcho):
-		return finding(d.name, "relay_carries_none", "transport", d.transport, "ports", e.ports())
+		return finding(d.name, "relay_carries_none", "transport", strings.ToUpper(d.transport), "ports", e.ports())
 	}
 	transport := "UDP"
 	if d.transport != "udp" {

@@ -1,5 +1,5 @@
 // Calls to the echo peer of the server, and what a browser gathers for them.
-const gatherTime = 6000; // milliseconds, as all here
+const gatherTime = 9000; // milliseconds, as all here; a name that is slow to be looked up takes five seconds
 const connectTime = 8000;
 const messages = 150;
 const pace = 20; // between two messages, as of speech
