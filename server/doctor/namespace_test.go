@@ -159,15 +159,21 @@ func TestABrowserNamesWhatStandsBetweenItAndTheServer(t *testing.T) {
 // look opens the page by a link, in a browser of a namespace.
 func (n *network) look(admin *control.Client, from, page, name string, flags ...chromedp.ExecAllocatorOption) *doctor.Diagnosis {
 	n.t.Helper()
+	return look(n.t, admin, n.prefix+from, page, name, flags...)
+}
+
+// look opens the page by a link.
+func look(t *testing.T, admin *control.Client, namespace, page, name string, flags ...chromedp.ExecAllocatorOption) *doctor.Diagnosis {
+	t.Helper()
 	var link doctor.DoctorLink
 	if err := admin.Do(context.Background(), "POST", "/admin/doctor/link", nil, &link); err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	ctx := browse(n.t, n.prefix+from, flags...)
+	ctx := browse(t, namespace, flags...)
 	if err := chromedp.Do(ctx, chromedp.Navigate(page+link.Path)); err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	got := findings(n.t, ctx)
-	picture(n.t, ctx, "ns-"+name)
+	got := findings(t, ctx)
+	picture(t, ctx, "ns-"+name)
 	return &got.Browser
 }

@@ -167,33 +167,40 @@ func (n *network) wire(w wiring) {
 	`, forward("tcp", w.tcp), forward("udp", w.udp), protocol, publicIP, w.snat, back, w.drop))
 }
 
-// child starts a role of this test program (TestInANamespace) in a namespace, and returns when it is ready. It ends with the test.
+// child starts a role in a namespace.
 func (n *network) child(host, role string, env ...string) {
 	n.t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", n.prefix+host, os.Args[0], "-test.run=^TestInANamespace$", "-test.v=false")
+	child(n.t, []string{"ip", "netns", "exec", n.prefix + host}, role, env...)
+}
+
+// child starts a role of this test program (TestInAChild) by way of a command, and returns when it is ready. It ends with the test.
+func child(t *testing.T, by []string, role string, env ...string) {
+	t.Helper()
+	by = append(by, os.Args[0], "-test.run=^TestInAChild$", "-test.v=false")
+	cmd := exec.Command(by[0], by[1:]...)
 	cmd.Env = append(append(os.Environ(), "DOCTOR_ROLE="+role), env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	n.t.Cleanup(func() {
+	t.Cleanup(func() {
 		stdin.Close()
 		_, _ = io.Copy(io.Discard, stdout)
 		if err := cmd.Wait(); err != nil {
-			n.t.Errorf("%s: %v", role, err)
+			t.Errorf("%s: %v", role, err)
 		}
 	})
 	for lines := bufio.NewScanner(stdout); ; {
 		if !lines.Scan() {
-			n.t.Fatalf("the %s does not start", role)
+			t.Fatalf("the %s does not start", role)
 		}
 		if lines.Text() == "ready" {
 			return
@@ -204,26 +211,34 @@ func (n *network) child(host, role string, env ...string) {
 // serve starts a server in its namespace and returns a client of its admin socket.
 func (n *network) serve(settings ...string) *control.Client {
 	n.t.Helper()
-	dir := filepath.Join(n.t.TempDir(), "data")
 	settings = append([]string{"QUCKCHAT_LISTEN=:3000", "QUCKCHAT_TURN_LISTEN=:3478", "QUCKCHAT_PUBLIC_URL=http://" + hostName + ":3000", "QUCKCHAT_TURN_PUBLIC_IP=" + publicIP}, settings...)
-	n.child("server", "server", "DOCTOR_DIR="+dir, "DOCTOR_SETTINGS="+strings.Join(settings, "\n"))
-	client, err := control.Dial(control.SocketPath(dir))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	n.t.Cleanup(client.Close)
+	client, _ := serve(n.t, []string{"ip", "netns", "exec", n.prefix + "server"}, nil, settings...)
 	return client
 }
 
-// TestInANamespace is what the children run: a server, or a STUN server outside. By itself it does nothing.
-func TestInANamespace(t *testing.T) {
+// serve starts a server by way of a command, with more in its environment, and returns a client of its admin socket, and
+// where it listens.
+func serve(t *testing.T, by, env []string, settings ...string) (client *control.Client, address string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	child(t, by, "server", append(env, "DOCTOR_DIR="+dir, "DOCTOR_SETTINGS="+strings.Join(settings, "\n"))...)
+	client, err := control.Dial(control.SocketPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client, control.ListenAddress(dir)
+}
+
+// TestInAChild is what the children run: a server, or a STUN server outside. By itself it does nothing.
+func TestInAChild(t *testing.T) {
 	switch os.Getenv("DOCTOR_ROLE") {
 	case "server":
 		servertest.StartIn(t, os.Getenv("DOCTOR_DIR"), strings.Split(os.Getenv("DOCTOR_SETTINGS"), "\n")...)
 	case "outside":
 		answerOutside(t)
 	default:
-		t.Skip("for the tests with namespaces")
+		t.Skip("for the tests with children")
 	}
 	fmt.Println("\nready")
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test is over
