@@ -17,9 +17,6 @@ func (e *examination) address(ctx context.Context) []Finding {
 	if !public.IsValid() {
 		public, local = e.public[1], e.local[1]
 	}
-	if !public.IsValid() {
-		return []Finding{finding(name, "address_none")}
-	}
 	given := slices.Contains(e.config.TURNPublic(), public)
 	if seen := e.seen(ctx); given && seen.IsValid() && seen != public && seen.Is4() == public.Is4() {
 		return []Finding{finding(name, "address_wrong", "public", public, "seen", seen)}

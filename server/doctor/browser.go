@@ -125,7 +125,7 @@ func (s *Service) start(r *run) (place netip.AddrPort, err error) {
 		return place, api.E("TURN_UNAVAILABLE")
 	}
 	if s.runs[r.id] != r { // another has begun meanwhile
-		go leave()
+		s.work.Go(leave)
 		return place, api.E("DOCTOR_BUSY")
 	}
 	r.leave = leave
@@ -145,14 +145,14 @@ func (s *Service) stop(r *run) {
 	delete(s.runs, r.id)
 	if r.timer != nil {
 		r.timer.Stop()
-		go r.leave() // it waits for connections to close
+		s.work.Go(r.leave) // it waits for connections to close
 	}
 }
 
 // OfferInput is a browser's offer of a data channel.
 type OfferInput struct {
-	RunID string `path:"runId" maxLength:"64"`
-	Body  struct {
+	Body struct {
+		Run string `json:"run" maxLength:"64" doc:"The id of the run"`
 		SDP string `json:"sdp" maxLength:"20000" doc:"With all its candidates"`
 	}
 }
@@ -166,7 +166,7 @@ type DoctorAnswer struct {
 // 1200 bytes, for 30 seconds. Codes: DOCTOR_RUN_NOT_FOUND, DOCTOR_BUSY, DOCTOR_OFFER_INVALID.
 func (s *Service) Offer(_ context.Context, _ api.Caller, in *OfferInput) (DoctorAnswer, error) {
 	s.mu.Lock()
-	r := s.runs[in.RunID]
+	r := s.runs[in.Body.Run]
 	if r != nil {
 		r.offers++
 	}
@@ -191,14 +191,16 @@ func (s *Service) Offer(_ context.Context, _ api.Caller, in *OfferInput) (Doctor
 
 // ReportInput is what a browser has measured.
 type ReportInput struct {
-	RunID string   `path:"runId" maxLength:"64"`
-	Body  Measured `json:"body"`
+	Body struct {
+		Run string `json:"run" maxLength:"64" doc:"The id of the run"`
+		Measured
+	}
 }
 
 // Report judges what a browser has measured, and ends the run. Codes: DOCTOR_RUN_NOT_FOUND.
 func (s *Service) Report(ctx context.Context, by api.Caller, in *ReportInput) (*Diagnosis, error) {
 	s.mu.Lock()
-	r := s.runs[in.RunID]
+	r := s.runs[in.Body.Run]
 	if r != nil {
 		s.stop(r)
 	}
@@ -210,7 +212,7 @@ func (s *Service) Report(ctx context.Context, by api.Caller, in *ReportInput) (*
 	if e.turn == nil {
 		return nil, api.E("TURN_UNAVAILABLE")
 	}
-	d := judged("browser", s.Now(), e.judge(ctx, r.client, &in.Body))
+	d := judged("browser", s.Now(), e.judge(ctx, r.client, &in.Body.Measured))
 	s.keep(d)
 	return d.in(by.Locale), nil
 }

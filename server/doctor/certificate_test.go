@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -134,19 +137,28 @@ func TestTheServerNamesWhatKeepsItsRelaysFromBeing(t *testing.T) {
 	}
 }
 
-// trusting has a browser take every certificate.
-var trusting = chromedp.Flag("ignore-certificate-errors", true)
-
 func TestABrowserWithOneOpenPortCallsThroughThatOfHTTPS(t *testing.T) {
 	n := newNetwork(t)
 	settings := append(newAuthority(t).host(hostName, -time.Hour, 1000*time.Hour), "QUCKCHAT_LISTEN=:443", "QUCKCHAT_PUBLIC_URL=https://"+hostName)
 	n.wire(wiring{tcp: "443", inside: true})
 	admin := n.serve(settings...)
-	got := n.look(admin, "client", "https://"+hostName, "only_https", trusting)
+	got := look(t, admin, window{namespace: n.prefix + "client", page: "https://" + hostName, picture: "only_https", trusting: true})
 	holds(t, got, "only_https", map[string]string{"doors": "only_https", "call-udp": "udp_blocked", "call-tcp": "tcp_blocked", "call-tls": "tcp_blocked", "call-https": "call_works"})
 	if !strings.Contains(got.Advice, "3478") || !strings.Contains(got.Advice, "192.168.7.10") || !strings.Contains(got.Advice, "443") {
 		t.Error(got.Advice)
 	}
+}
+
+func TestABrowserNamesAFirewallThatKnowsTLS(t *testing.T) {
+	n := newNetwork(t)
+	a := newAuthority(t)
+	settings := append(a.host(hostName, -time.Hour, 1000*time.Hour), "QUCKCHAT_LISTEN=:443", "QUCKCHAT_PUBLIC_URL=https://"+hostName, "QUCKCHAT_TURN_LISTEN=:3478", "QUCKCHAT_TURN_PUBLIC_IP="+publicIP)
+	w := everything
+	w.drop = "tcp dport 3478 @ih,0,8 0x16 drop" // what begins with a handshake of TLS, as a firewall does that wants it on its own ports
+	n.wire(w)
+	admin, _ := serve(t, []string{"ip", "netns", "exec", n.prefix + "server"}, []string{"SSL_CERT_FILE=" + filepath.Join(a.dir, "root.pem")}, settings...)
+	got := look(t, admin, window{namespace: n.prefix + "client", page: "https://" + hostName, picture: "tls_refused", trusting: true})
+	holds(t, got, "tls_refused", map[string]string{"call-udp": "call_works", "call-tcp": "call_works", "call-tls": "tls_refused", "call-https": "call_works"})
 }
 
 func TestABrowserNamesAProxyThatOpensTLS(t *testing.T) {
@@ -174,6 +186,19 @@ func TestABrowserNamesAProxyThatOpensTLS(t *testing.T) {
 	env := []string{"SSL_CERT_FILE=" + filepath.Join(a.dir, "root.pem")}
 	admin, address := serve(t, nil, env, append(settings, "QUCKCHAT_TURN_LISTEN=127.0.0.1:0", "QUCKCHAT_PUBLIC_URL="+page)...)
 	inner <- address
-	got := look(t, admin, "", page, "https_no_turn", trusting)
+	got := look(t, admin, window{page: page, picture: "https_no_turn", trusting: true})
 	holds(t, got, "https_no_turn", map[string]string{"call-udp": "call_works", "call-tls": "call_works", "call-https": "https_no_turn"})
+}
+
+// TestABrowserNamesACertificateThatHasEnded lets the page through as people do who click on: TURN asks nobody, and refuses.
+func TestABrowserNamesACertificateThatHasEnded(t *testing.T) {
+	settings := append(newAuthority(t).host("localhost", -200*time.Hour, -100*time.Hour), "QUCKCHAT_TURN_LISTEN=127.0.0.1:0")
+	admin, address := serve(t, nil, nil, settings...)
+	_, port, _ := net.SplitHostPort(address)
+	anyway := func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
+		return chromedp.Void{}, err
+	}
+	got := look(t, admin, window{page: "https://localhost:" + port, picture: "certificate_expired", before: anyway})
+	holds(t, got, "certificate_expired", map[string]string{"call-udp": "call_works", "call-tcp": "call_works", "call-tls": "certificate_expired", "call-https": "certificate_expired"})
 }

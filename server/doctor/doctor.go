@@ -44,6 +44,7 @@ type Options struct {
 type Service struct {
 	Options
 	echo echo
+	work sync.WaitGroup // of what lets echo peers go
 
 	mu   sync.Mutex
 	busy map[string]bool // whose examination is going on
@@ -72,6 +73,7 @@ func (s *Service) Close() error {
 	}
 	s.mu.Unlock()
 	s.echo.shut()
+	s.work.Wait()
 	return nil
 }
 
@@ -82,8 +84,8 @@ func (s *Service) Routes() []api.Row {
 		api.Op("GET /admin/doctor/calls", "", api.RoleAdmin, api.TierAdmin, s.Last, api.Doc("What was found last, from the server and by a browser.")),
 		api.Op("POST /admin/doctor/link", "", api.RoleAdmin, api.TierAdmin, s.Link, api.Doc("A link to /doctor/calls for somebody without an account: it works once, for 30 minutes.")),
 		api.Op("POST /doctor/calls", "", api.RolePublic, tierBegin, s.Begin, api.Doc("Begin a look from a browser, signed in or with the secret of a link.")),
-		api.Op("POST /doctor/calls/{runId}/offer", "", api.RolePublic, api.TierWrite, s.Offer, api.OK, api.Doc("Connect to the echo peer.")),
-		api.Op("POST /doctor/calls/{runId}/report", "", api.RolePublic, api.TierWrite, s.Report, api.OK, api.Doc("Say what was measured, and be told what it means.")),
+		api.Op("POST /doctor/calls/offer", "", api.RolePublic, api.TierWrite, s.Offer, api.OK, api.Doc("Connect to the echo peer.")),
+		api.Op("POST /doctor/calls/report", "", api.RolePublic, api.TierWrite, s.Report, api.OK, api.Doc("Say what was measured, and be told what it means.")),
 	}
 }
 

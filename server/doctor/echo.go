@@ -39,6 +39,7 @@ type echo struct {
 	shown   netip.AddrPort // how clients know it
 	peers   map[*webrtc.PeerConnection]bool
 	closed  bool
+	work    sync.WaitGroup // of what closes peers
 }
 
 var errNoTURN = errors.New("the TURN server does not run")
@@ -132,6 +133,7 @@ func (e *echo) shut() {
 	e.mu.Lock()
 	e.closed = true
 	e.finish(false)
+	e.work.Wait()
 }
 
 // finish unlocks, and closes everything unless somebody needs it.
@@ -177,7 +179,7 @@ func (e *echo) answer(offer string) (string, error) {
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateFailed || state == webrtc.PeerConnectionStateClosed {
 			timer.Stop()
-			go e.end(pc) // it is called by the connection itself
+			e.ended(pc)
 		}
 	})
 	return reachable(local, e.shown), nil
@@ -187,6 +189,15 @@ var (
 	errTooMany  = errors.New("too many echo peers")
 	errBadOffer = errors.New("the offer cannot be answered")
 )
+
+// ended closes a peer that says so itself, which must not wait for its own closing.
+func (e *echo) ended(pc *webrtc.PeerConnection) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.work.Go(func() { e.end(pc) })
+	}
+}
 
 func (e *echo) end(pc *webrtc.PeerConnection) {
 	e.mu.Lock()

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -25,6 +26,11 @@ func holds(t *testing.T, d *doctor.Diagnosis, cause string, want map[string]stri
 	t.Helper()
 	if d.Code != cause || d.OK != (cause == "") || (d.Advice == "") != (cause == "") {
 		t.Errorf("the cause is %q: %s", d.Code, d.Advice)
+	}
+	for _, f := range d.Checks {
+		if f.Sentence == "" || strings.ContainsAny(f.Sentence, "{}") || strings.Contains(f.Sentence, "invalid IP") {
+			t.Errorf("%s says %q", f.Code, f.Sentence)
+		}
 	}
 	got := codes(d)
 	for name, code := range want {
@@ -150,30 +156,37 @@ func TestABrowserNamesWhatStandsBetweenItAndTheServer(t *testing.T) {
 			if c.page == "" {
 				c.page = "http://" + hostName + ":3000"
 			}
-			got := n.look(admin, c.from, c.page, c.cause)
+			got := look(t, admin, window{namespace: n.prefix + c.from, page: c.page, picture: c.cause})
 			holds(t, got, c.cause, c.want)
 		})
 	}
 }
 
-// look opens the page by a link, in a browser of a namespace.
-func (n *network) look(admin *control.Client, from, page, name string, flags ...chromedp.ExecAllocatorOption) *doctor.Diagnosis {
-	n.t.Helper()
-	return look(n.t, admin, n.prefix+from, page, name, flags...)
+// window is a browser, and what it opens.
+type window struct {
+	namespace string // "" is this machine's
+	page      string // address of the server
+	picture   string
+	trusting  bool // it takes every certificate, for TURN too
+	before    chromedp.Action[chromedp.Void]
 }
 
 // look opens the page by a link.
-func look(t *testing.T, admin *control.Client, namespace, page, name string, flags ...chromedp.ExecAllocatorOption) *doctor.Diagnosis {
+func look(t *testing.T, admin *control.Client, w window) *doctor.Diagnosis {
 	t.Helper()
 	var link doctor.DoctorLink
 	if err := admin.Do(context.Background(), "POST", "/admin/doctor/link", nil, &link); err != nil {
 		t.Fatal(err)
 	}
-	ctx := browse(t, namespace, flags...)
-	if err := chromedp.Do(ctx, chromedp.Navigate(page+link.Path)); err != nil {
+	ctx := browse(t, w.namespace, chromedp.Flag("ignore-certificate-errors", w.trusting))
+	steps := []chromedp.Action[chromedp.Void]{chromedp.Navigate(w.page + link.Path)}
+	if w.before != nil {
+		steps = append([]chromedp.Action[chromedp.Void]{w.before}, steps...)
+	}
+	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)
 	}
 	got := findings(t, ctx)
-	picture(t, ctx, "ns-"+name)
+	picture(t, ctx, "at-"+w.picture)
 	return &got.Browser
 }

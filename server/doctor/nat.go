@@ -22,7 +22,7 @@ func (e *examination) nat(ctx context.Context) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, outsideTime)
 	defer cancel()
-	silent := finding(name, "outside_silent", "server", server, "local", local)
+	silent := finding(name, "outside_silent", "server", server, "local", e.place(e.local))
 	targets := e.resolve(ctx, server)
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: local.AsSlice()})
 	if err != nil || len(targets) == 0 {

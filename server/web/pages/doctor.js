@@ -31,7 +31,7 @@ let token = ''; // kept in this page only
 async function look() {
   part('ask').hidden = true;
   part('look').hidden = false;
-  for (const id of ['again', 'copy', 'failed', 'advice', 'server']) part(id).hidden = true;
+  for (const id of ['again', 'copy', 'json', 'failed', 'advice', 'server']) part(id).hidden = true;
   part('browser').replaceChildren();
   part('status').hidden = false;
   part('status').textContent = text('working');
@@ -46,6 +46,7 @@ async function look() {
     part('json').textContent = JSON.stringify(result, null, 2);
     part('copy').textContent = text('copy');
     part('copy').hidden = !navigator.clipboard;
+    part('json').hidden = !!navigator.clipboard; // to be selected where it cannot be copied
     document.body.dataset.done = result.browser.code || 'ok';
   } catch (error) {
     part('status').hidden = true;
@@ -58,7 +59,7 @@ async function look() {
 async function judge(run) {
   const measured = { host: 0, reflexive: 0, address: false, range: false, calls: {} };
   const jobs = run.transports.map(async ({ name, server }) => {
-    measured.calls[name] = await measure(server, (sdp) => call('POST', '/doctor/calls/' + run.id + '/offer', { sdp }, token));
+    measured.calls[name] = await measure(server, (sdp) => call('POST', '/doctor/calls/offer', { run: run.id, sdp }, token));
   });
   jobs.push(gather([run.address], 'all').then((found) => {
     measured.address = found.srflx + found.relay > 0;
@@ -69,7 +70,7 @@ async function judge(run) {
     measured.reflexive = found.srflx;
   }));
   await Promise.all(jobs);
-  return call('POST', '/doctor/calls/' + run.id + '/report', measured, token);
+  return call('POST', '/doctor/calls/report', { run: run.id, ...measured }, token);
 }
 
 // fromServer adds what the server finds, for administrators.
