@@ -166,7 +166,7 @@ var catalogue = map[string]entry{
 	"DOCTOR_LINK_INVALID":        {http.StatusForbidden, "This link is not valid, has expired, or has been used. Ask for another.", "Este enlace no es válido, ha caducado o ya se ha usado. Pida otro."},
 	"DOCTOR_RUN_NOT_FOUND":       {http.StatusNotFound, "This examination is over. Start another.", "Este examen ha terminado. Inicie otro."},
 	"DOCTOR_OFFER_INVALID":       {http.StatusBadRequest, "The offer cannot be answered.", "La oferta no se puede responder."},
-	"TURN_UNAVAILABLE":           {http.StatusServiceUnavailable, "The TURN server of this chat does not run: its administrator can start it.", "El servidor TURN de este chat no funciona: su administrador puede iniciarlo."},
+	"TURN_UNAVAILABLE":           {http.StatusConflict, "The TURN server of this chat does not run: its administrator can start it.", "El servidor TURN de este chat no funciona: su administrador puede iniciarlo."},
 	"JOB_NOT_FOUND":              {http.StatusNotFound, "Job not found.", "Tarea no encontrada."},
 	"TICKET_INVALID":             {http.StatusUnauthorized, "This ticket is not valid or has been used.", "Este tique no es válido o ya se ha usado."},
 	"OTHER_SESSION":              {http.StatusForbidden, "This connection belongs to another session. Open a new one.", "Esta conexión pertenece a otra sesión. Abra una nueva."},

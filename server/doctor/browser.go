@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/quckchat/quckchat/server/api"
@@ -73,29 +71,26 @@ func (s *Service) Begin(_ context.Context, by api.Caller, in *BeginInput) (*Doct
 		return nil, err
 	}
 	name, doors := s.Doors(by.Host)
-	c := e.turn.MintEcho("doctor-" + r.who)
+	// Each transport has a user of its own to quotas, which may be small.
+	mint := func(transport string) turn.Credential { return e.turn.MintEcho("doctor-" + r.who + "-" + transport) }
 	out := &DoctorRun{ID: r.id, Transports: []DoctorTransport{}}
-	add := func(name string, list []turn.ICEServer) {
-		out.Transports = append(out.Transports, DoctorTransport{name, list[len(list)-1]})
+	add := func(transport string, d turn.Doors) {
+		list := turn.ICEServers(name, d, mint(transport))
+		out.Transports = append(out.Transports, DoctorTransport{transport, list[len(list)-1]})
 	}
-	add("udp", turn.ICEServers(name, turn.Doors{UDP: doors.UDP[:1]}, c))
-	add("tcp", turn.ICEServers(name, turn.Doors{TCP: doors.TCP[:1]}, c))
+	add("udp", turn.Doors{UDP: doors.UDP[:1]})
+	add("tcp", turn.Doors{TCP: doors.TCP[:1]})
 	for _, port := range doors.TLS {
 		kind := "tls"
 		if port != e.port {
 			kind = "https"
 		}
-		add(kind, turn.ICEServers(name, turn.Doors{TLS: []int{port}}, c))
+		add(kind, turn.Doors{TLS: []int{port}})
 	}
-	address := place.Addr().String()
-	out.Address = turn.ICEServer{Username: c.Username, Credential: c.Password}
-	for _, server := range turn.ICEServers(address, turn.Doors{UDP: []int{e.port}, TCP: []int{e.port}}, c) {
-		for _, u := range server.URLs {
-			if u != "turn:"+net.JoinHostPort(address, strconv.Itoa(e.port))+"?transport=udp" { // the first asks the same
-				out.Address.URLs = append(out.Address.URLs, u)
-			}
-		}
-	}
+	// STUN at the public address itself, and TURN over TCP for who has no UDP.
+	c, address := mint("address"), place.Addr().String()
+	stun, tcp := turn.ICEServers(address, turn.Doors{UDP: []int{e.port}}, c)[0], turn.ICEServers(address, turn.Doors{TCP: []int{e.port}}, c)[0]
+	out.Address = turn.ICEServer{URLs: append(stun.URLs, tcp.URLs...), Username: c.Username, Credential: c.Password}
 	out.Range = turn.ICEServers(name, turn.Doors{UDP: []int{int(place.Port())}}, c)[0]
 	return out, nil
 }
@@ -166,15 +161,16 @@ type DoctorAnswer struct {
 // 1200 bytes, for 30 seconds. Codes: DOCTOR_RUN_NOT_FOUND, DOCTOR_BUSY, DOCTOR_OFFER_INVALID.
 func (s *Service) Offer(_ context.Context, _ api.Caller, in *OfferInput) (DoctorAnswer, error) {
 	s.mu.Lock()
-	r := s.runs[in.Body.Run]
+	r, n := s.runs[in.Body.Run], 0
 	if r != nil {
 		r.offers++
+		n = r.offers
 	}
 	s.mu.Unlock()
 	switch {
 	case r == nil:
 		return DoctorAnswer{}, api.E("DOCTOR_RUN_NOT_FOUND")
-	case r.offers > offersMax:
+	case n > offersMax:
 		return DoctorAnswer{}, api.E("DOCTOR_BUSY")
 	}
 	sdp, err := s.echo.answer(in.Body.SDP)

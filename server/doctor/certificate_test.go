@@ -138,6 +138,7 @@ func TestTheServerNamesWhatKeepsItsRelaysFromBeing(t *testing.T) {
 }
 
 func TestABrowserWithOneOpenPortCallsThroughThatOfHTTPS(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	settings := append(newAuthority(t).host(hostName, -time.Hour, 1000*time.Hour), "QUCKCHAT_LISTEN=:443", "QUCKCHAT_PUBLIC_URL=https://"+hostName)
 	n.wire(wiring{tcp: "443", inside: true})
@@ -150,6 +151,7 @@ func TestABrowserWithOneOpenPortCallsThroughThatOfHTTPS(t *testing.T) {
 }
 
 func TestABrowserNamesAFirewallThatKnowsTLS(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a := newAuthority(t)
 	settings := append(a.host(hostName, -time.Hour, 1000*time.Hour), "QUCKCHAT_LISTEN=:443", "QUCKCHAT_PUBLIC_URL=https://"+hostName, "QUCKCHAT_TURN_LISTEN=:3478", "QUCKCHAT_TURN_PUBLIC_IP="+publicIP)
@@ -162,6 +164,7 @@ func TestABrowserNamesAFirewallThatKnowsTLS(t *testing.T) {
 }
 
 func TestABrowserNamesAProxyThatOpensTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	settings := a.host("localhost", -time.Hour, 1000*time.Hour)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(a.dir, "host.pem"), filepath.Join(a.dir, "host.key"))
@@ -192,6 +195,7 @@ func TestABrowserNamesAProxyThatOpensTLS(t *testing.T) {
 
 // TestABrowserNamesACertificateThatHasEnded lets the page through as people do who click on: TURN asks nobody, and refuses.
 func TestABrowserNamesACertificateThatHasEnded(t *testing.T) {
+	t.Parallel()
 	settings := append(newAuthority(t).host("localhost", -200*time.Hour, -100*time.Hour), "QUCKCHAT_TURN_LISTEN=127.0.0.1:0")
 	admin, address := serve(t, nil, nil, settings...)
 	_, port, _ := net.SplitHostPort(address)

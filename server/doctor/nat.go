@@ -83,7 +83,7 @@ func (e *examination) hairpin(ctx context.Context) []Finding {
 		return []Finding{finding(name, "hairpin_unknown")}
 	}
 	at := netip.AddrPortFrom(public, uint16(e.port))
-	if e.allocates(ctx, doorway{transport: "udp", at: at}) && e.allocates(ctx, doorway{transport: "tcp", at: at}) {
+	if e.allocates(ctx, doorway{name, "udp", at}) && e.allocates(ctx, doorway{name, "tcp", at}) {
 		return []Finding{finding(name, "hairpin_works", "public", public)}
 	}
 	host := e.host

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pion/stun/v3"
@@ -34,6 +35,9 @@ const (
 	hostName = "chat.quck.example"
 )
 
+// networks numbers them: several tests may have one at a time.
+var networks atomic.Int64
+
 // newNetwork makes the namespaces, or skips the test where that is not possible.
 func newNetwork(t *testing.T) *network {
 	t.Helper()
@@ -45,7 +49,7 @@ func newNetwork(t *testing.T) *network {
 			t.Skipf("SKIPPED: %s was not found (Debian's iproute2 and nftables)", program)
 		}
 	}
-	n := &network{t, fmt.Sprintf("qc%d-", os.Getpid())}
+	n := &network{t, fmt.Sprintf("qc%d-%d-", os.Getpid(), networks.Add(1))}
 	if out, err := exec.Command("ip", "netns", "add", n.prefix+"router").CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: no network namespaces here: %s", out)
 	}

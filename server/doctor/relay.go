@@ -22,8 +22,10 @@ import (
 // relayTime is how long one door of TURN may take to answer, allocate and carry.
 const relayTime = 6 * time.Second
 
-// echoUser is who the server is to its own quotas.
-const echoUser = "doctor"
+// credential opens a door to the echo peer. Each door has a user of its own to quotas, which may be small.
+func (e *examination) credential(d doorway) turn.Credential {
+	return e.turn.MintEcho("doctor-" + d.name)
+}
 
 // doorway is one way to reach TURN.
 type doorway struct {
@@ -94,7 +96,7 @@ var (
 func (e *examination) allocates(ctx context.Context, d doorway) bool {
 	ctx, cancel := context.WithTimeout(ctx, relayTime/2)
 	defer cancel()
-	relay, closeAll, err := allocate(ctx, d, e.turn.MintEcho(echoUser))
+	relay, closeAll, err := allocate(ctx, d, e.credential(d))
 	if err != nil {
 		return false
 	}
@@ -110,7 +112,7 @@ func (e *examination) through(ctx context.Context, d doorway) (time.Duration, er
 		return 0, fmt.Errorf("%w: %w", errNoEcho, err)
 	}
 	defer leave()
-	relay, closeAll, err := allocate(ctx, d, e.turn.MintEcho(echoUser))
+	relay, closeAll, err := allocate(ctx, d, e.credential(d))
 	if err != nil {
 		return 0, err
 	}

@@ -216,7 +216,7 @@ func TestRunsAreBounded(t *testing.T) {
 
 func TestWithoutTURNThereIsNothingToLookAt(t *testing.T) {
 	s := servertest.Start(t)
-	s.Register("ada").Do("POST", "/doctor/calls", map[string]any{}).Fails(http.StatusServiceUnavailable, "TURN_UNAVAILABLE")
+	s.Register("ada").Do("POST", "/doctor/calls", map[string]any{}).Fails(http.StatusConflict, "TURN_UNAVAILABLE")
 }
 
 // TestWhatABrowserMeasuresIsJudged has a program stand for the browser, where no wire can be made bad in a way of its own.
