@@ -11,14 +11,14 @@ import (
 )
 
 // address checks what clients are given as the address of relays.
-func (e *examination) address(ctx context.Context) []Finding {
+func (e *examination) address(context.Context) []Finding {
 	const name = "address"
 	public, local := e.public[0], e.local[0]
 	if !public.IsValid() {
 		public, local = e.public[1], e.local[1]
 	}
 	given := slices.Contains(e.config.TURNPublic(), public)
-	if seen := e.seen(ctx); given && seen.IsValid() && seen != public && seen.Is4() == public.Is4() {
+	if seen := e.outside; given && seen.IsValid() && seen != public && seen.Is4() == public.Is4() {
 		return []Finding{finding(name, "address_wrong", "public", public, "seen", seen)}
 	}
 	switch {
@@ -39,18 +39,18 @@ func (e *examination) address(ctx context.Context) []Finding {
 // outsideTime is how long something outside is waited for.
 const outsideTime = 5 * time.Second
 
-// seen is the address that the outside server sees; zero when there is none, or it does not answer.
-func (e *examination) seen(ctx context.Context) netip.Addr {
+// learn has the outside server say what it sees, when there is one, so that clients are given that from now on. Silence is
+// said by the check of NAT.
+func (e *examination) learn(ctx context.Context) {
 	if e.config.TURN.STUNServer == "" {
-		return netip.Addr{}
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, outsideTime)
 	defer cancel()
-	a, err := turn.Mapped(ctx, e.config.TURN.STUNServer)
-	if err != nil {
-		return netip.Addr{} // the check of NAT says so
+	if a, err := e.turn.LearnPublic(ctx, e.config.TURN.STUNServer); err == nil {
+		e.outside = a
+		e.public[0], e.public[1] = e.turn.Public()
 	}
-	return a
 }
 
 // name checks that the name of public_url leads to the address of relays: clients look for TURN under it.

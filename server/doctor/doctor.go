@@ -155,6 +155,7 @@ type examination struct {
 	public  [2]netip.Addr // that clients are given, IPv4 and IPv6
 	local   [2]netip.Addr // of this host
 	host    string        // the name that clients know; "" when it is not configured
+	outside netip.Addr    // what the outside server sees of this host; zero when there is none, or it does not answer
 	seenAs  string        // the Host header of who asks
 	doors   turn.Doors
 }
@@ -180,6 +181,7 @@ func (e *examination) checks(ctx context.Context) []Finding {
 	if e.turn == nil {
 		return []Finding{first}
 	}
+	e.learn(ctx)
 	parts := []func(context.Context) []Finding{e.address, e.name, e.nat, e.hairpin, e.ipv6, e.secured, e.relays}
 	found := make([][]Finding, len(parts))
 	var work sync.WaitGroup

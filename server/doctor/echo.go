@@ -148,9 +148,11 @@ func (e *echo) finish(needed bool) {
 		server.Forbid(e.shown)
 	}
 	e.mu.Unlock()
+	var closing sync.WaitGroup // each waits a while for its other side
 	for p := range peers {
-		_ = p.Close()
+		closing.Go(func() { _ = p.Close() })
 	}
+	closing.Wait()
 	_ = mux.Close() // its connections, and with them the socket
 }
 
