@@ -26,14 +26,18 @@ type Finding struct {
 	Params   map[string]any `json:"params,omitempty" doc:"The ports, addresses and numbers of the sentence"`
 }
 
-// finding is the check of this code; params are key, value, key, value.
+// finding is the check of this code; params are key, value, key, value, of which it keeps those that its sentence needs.
 func finding(name, code string, params ...any) Finding {
 	c := Finding{Name: name, State: catalogue[code].state, Code: code}
 	for i := 0; i+1 < len(params); i += 2 {
+		name := fmt.Sprint(params[i])
+		if !strings.Contains(catalogue[code].en, "{"+name+"}") {
+			continue
+		}
 		if c.Params == nil {
 			c.Params = map[string]any{}
 		}
-		c.Params[fmt.Sprint(params[i])] = params[i+1]
+		c.Params[name] = params[i+1]
 	}
 	return c
 }
@@ -97,7 +101,7 @@ var catalogue = map[string]entry{
 	"outside_silent":   {Fault, 8, "Let UDP out from {local} and its answers back in: the outside server {server} does not answer.", "Permita que UDP salga de {local} y que vuelvan sus respuestas: el servidor externo {server} no responde."},
 	"hairpin_works":    {OK, 0, "The server reaches itself at {public}, so calls inside the network connect too.", "El servidor llega a sí mismo en {public}, así que las llamadas dentro de la red también conectan."},
 	"hairpin_unneeded": {OK, 0, "This host has {public} itself: nothing has to lead back inside.", "Este equipo tiene {public}: nada tiene que volver hacia dentro."},
-	"hairpin_missing":  {Fault, 9, "Turn on NAT loopback (hairpin) on the router for UDP and TCP port {port} of {public} to {local}, or let {host} lead to {local} inside the network.", "Active el NAT loopback (hairpin) en el router para el puerto {port} UDP y TCP de {public} hacia {local}, o haga que {host} lleve a {local} dentro de la red."},
+	"hairpin_missing":  {Fault, 9, "Turn on NAT loopback (hairpin) on the router for UDP and TCP port {port} of {public} to {local}, or let the name of the server lead to {local} inside the network.", "Active el NAT loopback (hairpin) en el router para el puerto {port} UDP y TCP de {public} hacia {local}, o haga que el nombre del servidor lleve a {local} dentro de la red."},
 	"hairpin_unknown":  {Unknown, 0, "Whether the router leads its own address back inside is unknown: the public address is not.", "No se sabe si el router devuelve su propia dirección hacia dentro: la dirección pública se desconoce."},
 	"ipv6_works":       {OK, 0, "Clients with IPv6 are given {public}.", "Los clientes con IPv6 reciben {public}."},
 	"ipv6_private":     {Note, 0, "The IPv6 address {public} is for this network alone: calls from outside go by IPv4.", "La dirección IPv6 {public} es solo de esta red: las llamadas desde fuera van por IPv4."},

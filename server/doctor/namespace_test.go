@@ -189,6 +189,13 @@ func look(t *testing.T, admin *control.Client, w window) *doctor.Diagnosis {
 		t.Fatal(err)
 	}
 	got := findings(t, ctx)
+	if err := chromedp.Do(ctx, chromedp.Click(`#copy`)); err != nil {
+		t.Fatal(err)
+	}
+	copied := `document.querySelector('#copy').textContent === 'Copied'` // by the old way over plain HTTP
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](copied, chromedp.WithPollingTimeout(patience))); err != nil {
+		t.Errorf("the button copies nothing: %v", err)
+	}
 	picture(t, ctx, "at-"+w.picture)
 	return &got.Browser
 }

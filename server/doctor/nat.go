@@ -86,11 +86,7 @@ func (e *examination) hairpin(ctx context.Context) []Finding {
 	if e.allocates(ctx, doorway{name, "udp", at}) && e.allocates(ctx, doorway{name, "tcp", at}) {
 		return []Finding{finding(name, "hairpin_works", "public", public)}
 	}
-	host := e.host
-	if host == "" {
-		host = public.String()
-	}
-	return []Finding{finding(name, "hairpin_missing", "public", public, "local", local, "port", e.port, "host", host)}
+	return []Finding{finding(name, "hairpin_missing", "public", public, "local", local, "port", e.port)}
 }
 
 // ipv6 tells whether there is any.

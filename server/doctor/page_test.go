@@ -36,6 +36,13 @@ func TestABrowserOnTheSameMachineFindsThatAllIsWell(t *testing.T) {
 	}
 	got := findings(t, ctx)
 	picture(t, ctx, "well")
+	copied := chromedp.Poll[bool](`document.querySelector('#copy').textContent === 'Copiado'`, chromedp.WithPollingTimeout(patience))
+	if err := chromedp.Do(ctx, chromedp.Click(`#copy`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Run(ctx, copied); err != nil {
+		t.Errorf("the button copies nothing: %v", err)
+	}
 	want := map[string]string{"gather": "gathered", "call-udp": "call_works", "call-tcp": "call_works", "ports": "ports_open"}
 	holds(t, &got.Browser, "", want)
 	if len(got.Browser.Checks) != len(want) {

@@ -1,4 +1,4 @@
-import { call, offerCopy, show, submit, takeHash, translate } from './page.js';
+import { call, show, submit, takeHash, translate } from './page.js';
 import { gather, measure } from './measure.js';
 
 const text = translate({
@@ -45,8 +45,7 @@ async function look() {
     if (token) await fromServer(result);
     part('json').textContent = JSON.stringify(result, null, 2);
     part('copy').textContent = text('copy');
-    part('copy').hidden = !navigator.clipboard;
-    part('json').hidden = !!navigator.clipboard; // to be selected where it cannot be copied
+    part('copy').hidden = false;
     document.body.dataset.done = result.browser.code || 'ok';
   } catch (error) {
     part('status').hidden = true;
@@ -104,6 +103,15 @@ submit(part('form'), part('error'), async (fields) => {
   await look();
 });
 part('again').addEventListener('click', look);
-offerCopy(part('copy'), part('json'), text('copied'));
+part('copy').addEventListener('click', async () => {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(part('json').textContent);
+  } else { // over plain HTTP there is only the old way, of what is selected
+    part('json').hidden = false;
+    getSelection().selectAllChildren(part('json'));
+    if (!document.execCommand('copy')) return;
+  }
+  part('copy').textContent = text('copied');
+});
 if (link) look();
 else part('ask').hidden = false;
