@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/quckchat/quckchat/server/api"
 	"github.com/quckchat/quckchat/turn/sfu"
@@ -22,12 +23,44 @@ func (s *Server) openSFU() {
 		return
 	}
 	s.opened(s.sfu)
-	if s.turn != nil {
-		for _, a := range s.sfu.Addrs() {
-			s.turn.Permit(a, netip.AddrPort{})
+	s.permitSFU(c.TURNPublic())
+	s.log.Info("SFU", "addresses", s.sfu.Addrs())
+}
+
+// permitSFU lets relays reach the SFU. What they send to an address that is the router's goes to where the SFU listens.
+func (s *Server) permitSFU(public []netip.Addr) {
+	if s.turn == nil {
+		return
+	}
+	all := s.sfu.Addrs()
+	for _, a := range all {
+		var at netip.AddrPort
+		if slices.Contains(public, a.Addr()) {
+			for _, local := range all {
+				if !slices.Contains(public, local.Addr()) && local.Addr().Is4() == a.Addr().Is4() {
+					at = local
+					break
+				}
+			}
+		}
+		s.turn.Permit(a, at)
+	}
+}
+
+// moveSFU tells the SFU of the public addresses that were learned.
+func (s *Server) moveSFU() {
+	if s.sfu == nil {
+		return
+	}
+	var public []netip.Addr
+	four, six := s.turn.Public()
+	for _, a := range []netip.Addr{four, six} {
+		if a.IsValid() {
+			public = append(public, a)
 		}
 	}
-	s.log.Info("SFU", "addresses", s.sfu.Addrs())
+	s.sfu.SetPublic(public)
+	s.permitSFU(public)
 }
 
 // checkSFU is the part "huddles" of health.

@@ -114,6 +114,8 @@ func (s *Server) learnPublic(ctx context.Context) {
 	for {
 		if _, err := s.turn.LearnPublic(ctx, outside); err != nil && ctx.Err() == nil {
 			s.log.Warn("public address not learned", "error", err)
+		} else if err == nil {
+			s.moveSFU()
 		}
 		select {
 		case <-ctx.Done():

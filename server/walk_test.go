@@ -26,6 +26,7 @@ type world struct {
 	group, single, message                 string
 	device                                 string // of ada
 	media, file                            string // of the message: the id and the path of its attachment
+	call, huddle                           string // of ada with bob, and in the group
 }
 
 const secretText = "the-hidden-treasure"
@@ -46,6 +47,14 @@ func newWorld(t *testing.T) *world {
 	w.ada.Do("POST", "/users/me/contacts", map[string]any{"userId": w.bob.ID}).OK(nil)
 	w.ada.Do("POST", "/users/me/blocked-users", map[string]any{"userId": w.flo.ID}).OK(nil)
 	w.ada.Socket() // something for fan-out to reach
+	var begun struct {
+		ID     string `json:"_id"`
+		RoomID string `json:"roomId"`
+	}
+	w.ada.Do("POST", "/calls", map[string]any{"type": "audio", "conversationId": w.single}).OK(&begun)
+	w.call = begun.ID
+	w.ada.Do("POST", "/huddle", map[string]any{"type": "audio", "chatId": w.group}).OK(&begun)
+	w.huddle = begun.RoomID
 	return w
 }
 
@@ -73,6 +82,7 @@ func (w *world) fill(path, with string) string {
 		"{conversationId}": w.group, "{messageId}": w.message, "{userId}": w.ada.ID, "{participantId}": w.bob.ID,
 		"{sessionId}": w.ada.SessionID, "{inviteId}": w.group, "{emoji}": "👍", "{deviceId}": w.device,
 		"{mediaId}": w.media, "{uploadId}": w.media, "{folder}": "files", "{file}": w.file,
+		"{callId}": w.call, "{roomId}": w.huddle, "{chatId}": w.group,
 	}
 	for name, id := range real {
 		if with != "" {
@@ -89,6 +99,8 @@ func (w *world) payload() map[string]any {
 		"conversationId": w.group, "messageId": w.message, "content": "x", "name": "x", "recipientId": w.bob.ID, "participantIds": []string{w.bob.ID},
 		"participantId": w.bob.ID, "userId": w.ada.ID, "sessionId": w.ada.SessionID, "inviteId": w.group, "q": secretText,
 		"emoji": "👍", "deviceId": "callers-device", "deviceName": "x", "status": "busy", "token": "callers-token",
+		"callId": w.call, "roomId": w.huddle, "targetUserId": w.ada.ID, "to": w.ada.ID, "offer": map[string]any{}, "answer": map[string]any{}, "candidate": map[string]any{},
+		"enabled": true, "userIds": []string{w.bob.ID}, "callType": "audio", "type": "audio", "chatId": w.group,
 	}
 }
 

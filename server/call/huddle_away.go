@@ -20,6 +20,9 @@ func (s *Service) CameToHuddle(by api.Caller) {
 		return
 	}
 	p.socket = "" // the old one may be dead and not know it
+	if p.media != nil {
+		_ = p.media.Resend() // what it may have missed; when that is too late it has gone
+	}
 	if !p.away {
 		return
 	}
