@@ -106,7 +106,7 @@ func (s *Service) lost(callID, userID string) {
 	gone := me != nil && me.state == joined && me.away && !me.due.After(s.db.Now())
 	s.mu.Unlock()
 	if gone {
-		s.leave(context.Background(), callID, userID, "failed")
+		s.leave(context.Background(), callID, userID, lostDevice)
 	}
 }
 

@@ -332,7 +332,7 @@ func TestACallSurvivesADeviceThatComesBackAndARestart(t *testing.T) {
 	a.hears("call:participant:reconnecting", nil)
 	s.Advance(31 * time.Second)
 	a.hears("call:ended", said{"callId": id, "endedBy": bob.ID, "reason": "failed"})
-	posts(t, ada, room, "failed", 31)
+	posts(t, ada, room, "completed", 31)
 }
 
 func TestAGroupCallGoesOnWhileTwoAreInIt(t *testing.T) {

@@ -165,6 +165,9 @@ func (s *Service) decline(ctx context.Context, c *session, me *party) {
 	s.save(ctx, c)
 }
 
+// lostDevice is, in place of a status, that a device has not come back: people talked until then.
+const lostDevice = "lost"
+
 // leave takes somebody who is in a call out of it, and ends it when nobody is left to talk to. The caller holds order.
 func (s *Service) leave(ctx context.Context, callID, userID, status string) {
 	s.mu.Lock()
@@ -174,7 +177,7 @@ func (s *Service) leave(ctx context.Context, callID, userID, status string) {
 		return
 	}
 	reason := "hangup"
-	if status == "failed" {
+	if status == "failed" || status == lostDevice {
 		reason = "failed"
 	}
 	alone := c.answered.IsZero()
@@ -237,7 +240,7 @@ func (s *Service) finish(ctx context.Context, c *session, endedBy, status, reaso
 		return
 	}
 	delete(s.live, c.id)
-	if status == "" || status == "completed" && c.answered.IsZero() || status == "rejected" && !c.answered.IsZero() {
+	if status == "" || status == lostDevice || status == "completed" && c.answered.IsZero() || status == "rejected" && !c.answered.IsZero() {
 		status = c.outcome()
 	}
 	var told []string

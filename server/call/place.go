@@ -161,7 +161,7 @@ func (s *Service) freeCaller(ctx context.Context, by api.Caller) error {
 	if !lost {
 		return api.E("ALREADY_IN_CALL")
 	}
-	s.leave(ctx, c.id, by.UserID, "failed")
+	s.leave(ctx, c.id, by.UserID, lostDevice)
 	return nil
 }
 
