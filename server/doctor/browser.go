@@ -61,6 +61,9 @@ func (s *Service) Begin(_ context.Context, by api.Caller, in *BeginInput) (*Doct
 	r := &run{id: rand.Text(), who: by.UserID, host: by.Host}
 	r.client, _ = netip.ParseAddr(by.IP)
 	if !by.SignedIn() {
+		if s.full() { // before the link is used up
+			return nil, api.E("DOCTOR_BUSY")
+		}
 		if err := s.redeem(in.Body.Link); err != nil {
 			return nil, err
 		}
@@ -93,6 +96,12 @@ func (s *Service) Begin(_ context.Context, by api.Caller, in *BeginInput) (*Doct
 	out.Address = turn.ICEServer{URLs: append(stun.URLs, tcp.URLs...), Username: c.Username, Credential: c.Password}
 	out.Range = turn.ICEServers(name, turn.Doors{UDP: []int{int(place.Port())}}, c)[0]
 	return out, nil
+}
+
+func (s *Service) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.runs) >= looksMax
 }
 
 // start notes a run and holds the echo peer for it.

@@ -157,7 +157,6 @@ type examination struct {
 	host    string        // the name that clients know; "" when it is not configured
 	outside netip.Addr    // what the outside server sees of this host; zero when there is none, or it does not answer
 	seenAs  string        // the Host header of who asks
-	doors   turn.Doors
 }
 
 func (s *Service) examination(host string) *examination {
@@ -168,7 +167,7 @@ func (s *Service) examination(host string) *examination {
 	e.port = int(e.turn.Addr().Port())
 	e.public[0], e.public[1] = e.turn.Public()
 	e.local[0], e.local[1] = e.turn.Local()
-	e.host, e.doors = s.Doors(host)
+	e.host, _ = s.Doors(host)
 	if e.config.PublicURL == "" { // the admin socket has a host of its own
 		e.host = ""
 	}

@@ -37,7 +37,7 @@ const (
 
 // judge says what the measurements of a browser mean.
 func (e *examination) judge(ctx context.Context, client netip.Addr, m *Measured) []Finding {
-	_, doors := e.Doors(e.seenAs)
+	name, doors := e.Doors(e.seenAs)
 	calls := map[string]Measure{}
 	legs := []string{"udp", "tcp"}
 	web := 0
@@ -53,7 +53,6 @@ func (e *examination) judge(ctx context.Context, client netip.Addr, m *Measured)
 		calls[leg] = m.Calls[leg]
 		some = some || calls[leg].Relay
 	}
-	name, _ := e.Doors(e.seenAs)
 	to := []any{"port", e.port, "ports", e.ports(), "local", e.place(e.local), "public", e.place(e.public), "host", name, "web", web}
 	list := []Finding{finding("gather", "gathered", "own", m.Host, "seen", m.Reflexive)}
 	udp, tcp := calls["udp"].Relay, calls["tcp"].Relay

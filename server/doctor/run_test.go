@@ -210,8 +210,13 @@ func TestRunsAreBounded(t *testing.T) {
 	}
 	eve := s.Register("eve")
 	eve.Do("POST", "/doctor/calls", map[string]any{}).Fails(http.StatusConflict, "DOCTOR_BUSY")
+	var link doctor.DoctorLink
+	ada.Do("POST", "/admin/doctor/link", nil).OK(&link)
+	_, secret, _ := strings.Cut(link.Path, "#")
+	s.Nobody().Do("POST", "/doctor/calls", map[string]any{"link": secret}).Fails(http.StatusConflict, "DOCTOR_BUSY")
 	ada.Do("POST", "/doctor/calls/report", map[string]any{"run": second.ID, "host": 0, "reflexive": 0, "address": true, "range": true, "calls": map[string]any{}}).OK(nil)
-	begin(t, eve)
+	s.Nobody().Do("POST", "/doctor/calls", map[string]any{"link": secret}).OK(nil) // it is still good
+	eve.Do("POST", "/doctor/calls", map[string]any{}).Fails(http.StatusConflict, "DOCTOR_BUSY")
 }
 
 func TestWithoutTURNThereIsNothingToLookAt(t *testing.T) {
