@@ -85,6 +85,9 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 	@command -v "$$(go env CC)" >/dev/null || { \
 		echo "The race detector needs a C compiler, and $$(go env CC) was not found: apt-get install gcc libc6-dev."; exit 1; }
 	@command -v npm >/dev/null || echo 'SKIPPED: npm was not found, the tests with the stock Socket.IO client do not run.'
+	@for need in ip nft sysctl chromium; do \
+		[ "$$(id -u)" = 0 ] && command -v $$need >/dev/null || { \
+			echo "SKIPPED: without root, or without $$need, the faults of calls are not made, and the call doctor is not tested on them."; break; }; done
 	@before=$$($(GOLDEN_STATE)); \
 	CGO_ENABLED=1 go test -race -vet=off -timeout 5m $(TESTFLAGS) ./... || exit 1; \
 	go test -tags 'heif nodynamic' -vet=off -run 'HEIC|AVIF' $(TESTFLAGS) ./server/media/picture || exit 1; \

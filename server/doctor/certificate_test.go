@@ -97,6 +97,7 @@ func TestTheServerNamesWhatIsWrongWithItsCertificate(t *testing.T) {
 		"certificate_chain":   {name, -hour, 1000 * hour, true, true},
 	} {
 		t.Run(code, func(t *testing.T) {
+			t.Parallel()
 			a := newAuthority(t)
 			roots := "SSL_CERT_FILE=" + filepath.Join(a.dir, "root.pem")
 			if c.stranger {

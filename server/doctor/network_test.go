@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,15 @@ import (
 	"github.com/quckchat/quckchat/server/control"
 	"github.com/quckchat/quckchat/server/servertest"
 )
+
+// TestMain has more tests go on side by side than there are cores: they wait for what does not answer.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // network is a small internet of network namespaces:
 //
@@ -44,9 +54,9 @@ func newNetwork(t *testing.T) *network {
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: network namespaces need root")
 	}
-	for _, program := range []string{"ip", "nft"} {
+	for _, program := range []string{"ip", "nft", "sysctl"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIPPED: %s was not found (Debian's iproute2 and nftables)", program)
+			t.Skipf("SKIPPED: %s was not found (Debian's iproute2, nftables and procps)", program)
 		}
 	}
 	n := &network{t, fmt.Sprintf("qc%d-%d-", os.Getpid(), networks.Add(1))}
