@@ -89,7 +89,7 @@ test: ## all tests with the race detector; TESTFLAGS=-count=1 runs them even if 
 		[ "$$(id -u)" = 0 ] && command -v $$need >/dev/null || { \
 			echo "SKIPPED: without root, or without $$need, the faults of calls are not made, and the call doctor is not tested on them."; break; }; done
 	@before=$$($(GOLDEN_STATE)); \
-	CGO_ENABLED=1 go test -race -vet=off -timeout 5m $(TESTFLAGS) ./... || exit 1; \
+	CGO_ENABLED=1 go test -race -vet=off -timeout 10m $(TESTFLAGS) ./... || exit 1; \
 	go test -tags 'heif nodynamic' -vet=off -run 'HEIC|AVIF' $(TESTFLAGS) ./server/media/picture || exit 1; \
 	after=$$($(GOLDEN_STATE)); \
 	if [ "$$before" != "$$after" ]; then printf 'The tests changed golden files:\n%s\n' "$$after"; exit 1; fi
