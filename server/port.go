@@ -17,6 +17,7 @@ import (
 const (
 	undecidedMax  = 1024             // connections that have not shown yet what they speak
 	undecidedTime = 10 * time.Second // how long one may take to
+	undecidedRush = time.Second      // how long one may take when others wait for its place
 )
 
 // alpnHTTP and alpnTURN are what clients may say they speak when they begin TLS. Browsers say nothing for turns: addresses.
@@ -31,7 +32,8 @@ var (
 // nothing that HTTP begins with.
 //
 // Nobody waits for a client that is silent: each shows what it speaks on its own goroutine. There are at most
-// undecidedMax of them; the oldest is hung up on for another, because who means it has shown it by then.
+// undecidedMax of them. Then the next one waits, in the kernel, until one has shown it, or until the oldest has been silent
+// for undecidedRush, and is hung up on: ten thousand who come at once all get in.
 type splitter struct {
 	inner net.Listener
 	tls   *tls.Config // nil: the port has no TLS
@@ -44,12 +46,19 @@ type splitter struct {
 	work sync.WaitGroup
 
 	mu        sync.Mutex
-	undecided list.List // of net.Conn, the oldest first
+	undecided list.List     // of stranger, the oldest first
+	freed     chan struct{} // that one is decided
+}
+
+// stranger is a connection that has not shown yet what it speaks.
+type stranger struct {
+	net.Conn
+	since time.Time
 }
 
 // split begins to take the connections of l apart.
 func split(l net.Listener, config *tls.Config, turn func(net.Conn), log *slog.Logger) *splitter {
-	p := &splitter{inner: l, tls: config, turn: turn, log: log, web: make(chan net.Conn), done: make(chan struct{})}
+	p := &splitter{inner: l, tls: config, turn: turn, log: log, web: make(chan net.Conn), done: make(chan struct{}), freed: make(chan struct{}, 1)}
 	p.work.Go(p.accept)
 	return p
 }
@@ -75,7 +84,7 @@ func (p *splitter) Close() error {
 		err = p.inner.Close()
 		p.mu.Lock()
 		for e := p.undecided.Front(); e != nil; e = e.Next() {
-			e.Value.(net.Conn).Close()
+			e.Value.(stranger).Close()
 		}
 		p.mu.Unlock()
 		p.work.Wait()
@@ -114,18 +123,32 @@ func (p *splitter) accept() {
 	}
 }
 
-// enter notes a connection that is undecided, and hangs up on the oldest when there are too many.
+// enter notes a connection that is undecided, once there is a place for it.
 func (p *splitter) enter(c net.Conn) *list.Element {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for !p.closed() && p.undecided.Len() >= undecidedMax {
+		oldest := p.undecided.Front()
+		patience := undecidedRush - time.Since(oldest.Value.(stranger).since)
+		if patience <= 0 {
+			p.undecided.Remove(oldest).(stranger).Close()
+			break
+		}
+		p.mu.Unlock()
+		wait := time.NewTimer(patience)
+		select {
+		case <-p.freed:
+		case <-wait.C:
+		case <-p.done:
+		}
+		wait.Stop()
+		p.mu.Lock()
+	}
 	if p.closed() {
 		c.Close()
 		return nil
 	}
-	if p.undecided.Len() >= undecidedMax {
-		p.undecided.Remove(p.undecided.Front()).(net.Conn).Close()
-	}
-	return p.undecided.PushBack(c)
+	return p.undecided.PushBack(stranger{c, time.Now()})
 }
 
 // decide finds out what a connection speaks, and passes it on.
@@ -135,6 +158,10 @@ func (p *splitter) decide(raw net.Conn, e *list.Element) {
 	p.mu.Lock()
 	p.undecided.Remove(e) // nothing when it was removed already
 	p.mu.Unlock()
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
 	if err != nil {
 		raw.Close()
 		return

