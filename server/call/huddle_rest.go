@@ -259,7 +259,7 @@ func (s *Service) HuddlePeople(ctx context.Context, by api.Caller, in *RoomInput
 type HuddleInviteInput struct {
 	RoomID string `path:"roomId" maxLength:"64"`
 	Body   struct {
-		UserIDs []string `json:"userIds" minItems:"1" maxItems:"256" nullable:"false"`
+		UserIDs []string `json:"userIds" minItems:"1" maxItems:"50" nullable:"false"`
 	}
 }
 

@@ -227,15 +227,20 @@ func (p *plan) ofConversation(q storage.Querier, by api.Caller) error {
 		return api.E("CONVERSATION_LOCKED")
 	}
 	p.group = kind == "group"
+	all := len(p.callees) == 0
+	which, args := "", []any{by.UserID, p.conversationID} // of all members no more than show that they are too many
+	if !all {
+		marks, named := storage.In(p.callees[:min(len(p.callees), 2*peopleMax)])
+		which, args = "AND m.user_id IN ("+marks+")", append(args, named...)
+	}
 	rows, err := q.Query(`SELECT m.user_id, EXISTS (SELECT 1 FROM block b WHERE b.user_id = ?1 AND b.blocked_id = m.user_id) OR
 			EXISTS (SELECT 1 FROM block b WHERE b.user_id = m.user_id AND b.blocked_id = ?1)
 		FROM member m JOIN user u ON u.id = m.user_id AND u.is_active = 1 AND u.erased_at IS NULL
-		WHERE m.conversation_id = ?2 AND m.left_seq IS NULL AND m.user_id <> ?1 LIMIT ?3`, by.UserID, p.conversationID, membersRead)
+		WHERE m.conversation_id = ?2 AND m.left_seq IS NULL AND m.user_id <> ?1 `+which+fmt.Sprint(" LIMIT ", 2*peopleMax), args...)
 	if err != nil {
 		return fmt.Errorf("find members to call: %w", err)
 	}
 	defer rows.Close()
-	all := len(p.callees) == 0
 	free := map[string]bool{}
 	for rows.Next() {
 		var id string
@@ -264,9 +269,6 @@ func (p *plan) ofConversation(q storage.Querier, by api.Caller) error {
 	}
 	return nil
 }
-
-// membersRead bounds how much of a large group is looked at: those named beyond it are not found.
-const membersRead = 100_000
 
 // ofPeople plans a call of people, who have to let themselves be reached. Two are called in their conversation, when they
 // have one.
